@@ -1,0 +1,85 @@
+"""A data set in memory: three splits of uint8 images, class names and the transform.
+
+Shapes: n images, c channels, H height, W width, K classes.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datm.data.transform import Transform
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images [n, c, H, W] uint8 and their class numbers [n] int64, on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def select(self, indices: Tensor) -> "Split":
+        """The images at `indices` [m] int64, in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Train, validation and test splits with one transform into the training space.
+
+    `validation` is held out of the publisher's training images, never of `test`. `notes` are
+    sentences about what loading had to do (say, images that were resized).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    transform: Transform
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, H, W) of one image."""
+        c, h, w = self.train.images.shape[1:]
+        return c, h, w
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the training images' bytes and labels: the same data, the same string."""
+        digest = hashlib.sha256(repr(tuple(self.train.images.shape)).encode())
+        digest.update(self.train.images.cpu().contiguous().numpy())
+        digest.update(self.train.labels.cpu().contiguous().numpy())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says of the data: name, shape, counts, classes, transform, fingerprint."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "classes": list(self.classes),
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+            "transform": self.transform.kind,
+            "fingerprint": self.fingerprint,
+        }
+
+    def to(self, device: torch.device | str) -> "DataSet":
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+            transform=self.transform.to(device),
+        )
