@@ -1,8 +1,8 @@
-"""How configuration is declared: frozen, keyword-only, validated dataclasses, unknown fields refused.
+"""How configuration is declared: frozen, validated dataclasses that refuse unknown fields.
 
-    @settings
-    class TeachConfig:
-        epochs: int = Field(50, gt=0, description="epochs per teacher")
+@settings
+class TeachConfig:
+    epochs: int = Field(50, gt=0, description="epochs per teacher")
 """
 
 from collections.abc import Callable

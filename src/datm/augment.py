@@ -1,0 +1,149 @@
+"""Differentiable Siamese augmentation (Zhao & Bilen 2021).
+
+One operation is drawn per batch; its parameters are drawn per image, three uniform numbers each.
+An `Augmentation` is such a draw: a linear (affine) map of the images, the same every time it is
+applied, so a gradient can be pulled back through it later.
+
+Shapes: B images, c channels, H height, W width.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datm.errors import InputError
+
+BRIGHTNESS = 0.5  # additive, +-
+SATURATION = 2.0  # factor in (0, 2)
+CONTRAST = 0.5  # factor in 1 +- 0.5
+CROP = 0.125  # largest shift, as a share of the side
+CUTOUT = 0.5  # side of the hole, as a share of the side
+SCALE = 1.2  # factor in (1/1.2, 1.2), per axis
+ROTATION = 15.0  # degrees, +-
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One drawn operation: its name and uniform numbers in [0, 1), one row [3] for each image."""
+
+    operation: str
+    uniforms: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The augmented images [B, c, H, W]; a linear (affine) function of `images`."""
+        if self.operation == "none":
+            return images
+        uniforms = self.uniforms.to(images.device, images.dtype)
+        return OPERATIONS[self.operation](images, uniforms)
+
+
+def parse_strategy(strategy: str) -> tuple[str, ...]:
+    """The operations of a strategy such as "colour_crop_cutout_flip_scale_rotate" or "none".
+
+    Raises InputError for an unknown operation.
+    """
+    operations = tuple(name for name in strategy.split("_") if name and name != "none")
+    for name in operations:
+        if name not in OPERATIONS:
+            raise InputError(
+                f"augmentation: {name!r} in {strategy!r} is not known; join any of"
+                f" {', '.join(OPERATIONS)} by '_', or give none."
+            )
+    return operations
+
+
+def draw_augmentation(strategy: str, batch: int, generator: torch.Generator) -> Augmentation:
+    """One operation of `strategy`, with its parameters for `batch` images."""
+    operations = parse_strategy(strategy)
+    if not operations:
+        return Augmentation("none", torch.empty(batch, 0))
+    chosen = operations[int(torch.randint(len(operations), (), generator=generator))]
+    return Augmentation(chosen, torch.rand(batch, 3, generator=generator))
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def _colour(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Brightness, then saturation about each pixel's mean, then contrast about the image's mean."""
+    images = images + _per_image((2 * uniforms[:, 0] - 1) * BRIGHTNESS)
+    grey = images.mean(1, keepdim=True)
+    images = (images - grey) * _per_image(uniforms[:, 1] * SATURATION) + grey
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * _per_image(1 + (2 * uniforms[:, 2] - 1) * CONTRAST) + mean
+
+
+def _integers(uniforms: Tensor, low: int, high: int) -> Tensor:
+    """Whole numbers low..high, both included, from uniform numbers."""
+    return (low + (uniforms * (high - low + 1)).floor()).long().clamp(max=high)
+
+
+def _crop(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Shift by up to an eighth of the side; what comes in is zero."""
+    b, c, height, width = images.shape
+    reach_y, reach_x = int(height * CROP + 0.5), int(width * CROP + 0.5)
+    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))
+    shift_y = _integers(uniforms[:, 0], 0, 2 * reach_y)
+    shift_x = _integers(uniforms[:, 1], 0, 2 * reach_x)
+    rows = shift_y[:, None] + torch.arange(height, device=images.device)
+    columns = shift_x[:, None] + torch.arange(width, device=images.device)
+    padded = padded.gather(2, rows[:, None, :, None].expand(b, c, height, padded.shape[3]))
+    return padded.gather(3, columns[:, None, None, :].expand(b, c, height, width))
+
+
+def _cutout(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Zero a rectangle of half the side, its centre anywhere in the image."""
+    hole_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=images.device)
+    for axis, column in ((2, 0), (3, 1)):
+        side = images.shape[axis]
+        hole = int(side * CUTOUT + 0.5)
+        first = _integers(uniforms[:, column], 0, side - 1) - hole // 2
+        position = torch.arange(side, device=images.device)
+        inside = (position >= first[:, None]) & (position < first[:, None] + hole)
+        shape = [len(images), 1, 1, 1]
+        shape[axis] = side
+        hole_mask = hole_mask & inside.view(shape)
+    return images * ~hole_mask
+
+
+def _flip(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Mirror left to right, every second image on average."""
+    return torch.where(_per_image(uniforms[:, 0]) < 0.5, images.flip(3), images)
+
+
+def _scale(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Stretch each axis by a factor in (1/1.2, 1.2)."""
+    factors = 1 / SCALE + uniforms[:, :2] * (SCALE - 1 / SCALE)
+    return _affine(images, torch.diag_embed(factors))
+
+
+def _rotate(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Turn about the centre by up to 15 degrees either way."""
+    angle = (2 * uniforms[:, 0] - 1) * math.radians(ROTATION)
+    # The grid's axes both run from -1 to 1: on a non-square image a turn has to know the ratio.
+    ratio = images.shape[2] / images.shape[3]
+    sine, cosine = angle.sin(), angle.cos()
+    rows = [torch.stack([cosine, -sine * ratio], 1), torch.stack([sine / ratio, cosine], 1)]
+    return _affine(images, torch.stack(rows, 1))
+
+
+def _affine(images: Tensor, matrices: Tensor) -> Tensor:
+    """Sample each image along its 2x2 matrix: bilinear, zero outside."""
+    theta = F.pad(matrices, (0, 1))
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "colour": _colour,
+    "crop": _crop,
+    "cutout": _cutout,
+    "flip": _flip,
+    "scale": _scale,
+    "rotate": _rotate,
+}

@@ -1,0 +1,63 @@
+"""The exact gradient in constant memory: an adjoint recursion over the student's steps.
+
+Notation: theta_i [P] parameters before step i, g_i = grad_theta l(theta_i), alpha the step size,
+lambda_i = dL/dtheta_i [P], h_i = <g_i, lambda_{i+1}>.
+
+Forward, theta_{i+1} = theta_i - alpha g_i. Backward, from lambda_N = dL/dtheta_N,
+    dL/dx_i += -alpha dh_i/dx_i,  dL/dz_i += -alpha dh_i/dz_i,  dL/dalpha += -h_i,
+    lambda_i = lambda_{i+1} - alpha dh_i/dtheta.
+Only the theta_i are kept: N x P numbers, whatever the batch.
+"""
+
+import torch
+from torch import Tensor
+
+from datm.matching.objective import matching_loss
+from datm.matching.problem import MatchGradient, Problem
+
+
+def solve(problem: Problem) -> MatchGradient:
+    """The gradient of the matching loss, exact up to rounding."""
+    return sweep(problem, through_parameters=True)
+
+
+@torch.no_grad()
+def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
+    """Both sweeps. Without `through_parameters` lambda stays as it is: TESLA's estimate."""
+    thetas = _forward(problem)
+    student = thetas.pop()
+    loss = matching_loss(student, problem.start, problem.target)
+    distance = (problem.start - problem.target).square().sum()
+    direction = 2 * (student - problem.target) / distance
+    alpha = problem.step_size
+    images_grad = torch.zeros_like(problem.images)
+    logits_grad = torch.zeros_like(problem.logits)
+    step_size_grad = torch.zeros_like(alpha)
+    for step in reversed(range(len(problem.batches))):
+        batch = problem.batches[step]
+        raw = problem.images[batch].requires_grad_()
+        with torch.enable_grad():
+            augmented = problem.augment(step, raw)
+        inputs = (thetas.pop(), augmented.detach(), problem.logits[batch], direction)
+        if through_parameters:
+            h, by_params, by_images, by_logits = problem.student.adjoint(*inputs)
+            direction = direction - alpha * by_params
+        else:
+            h, by_images, by_logits = problem.student.adjoint_of_data(*inputs)
+        # Augmentation is pulled back by itself, so that the compiled step never sees its kinds.
+        by_raw = by_images
+        if augmented is not raw:
+            (by_raw,) = torch.autograd.grad(augmented, raw, by_images)
+        images_grad.index_add_(0, batch, -alpha * by_raw)
+        logits_grad.index_add_(0, batch, -alpha * by_logits)
+        step_size_grad -= h
+    return MatchGradient(loss, images_grad, logits_grad, step_size_grad, student)
+
+
+def _forward(problem: Problem) -> list[Tensor]:
+    """theta_0 .. theta_N."""
+    thetas = [problem.start]
+    for step in range(len(problem.batches)):
+        gradient, _ = problem.student.gradient(thetas[-1], *problem.inputs(step))
+        thetas.append(thetas[-1] - problem.step_size * gradient)
+    return thetas

@@ -1,0 +1,91 @@
+"""The gradient of the matching loss: one signature, three methods.
+
+Shapes: P parameters, S synthetic images, N inner steps, B batch, c channels, H height, W width,
+K classes.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from datm.errors import InputError
+from datm.matching import cui2023tesla, exact, unrolled
+from datm.matching.objective import StudentLoss
+from datm.matching.problem import Augment, MatchGradient, Problem
+from datm.matching.student import Student
+
+Method = Literal["exact", "tesla", "unrolled"]
+METHODS = {"exact": exact.solve, "tesla": cui2023tesla.solve, "unrolled": unrolled.solve}
+
+
+def match_gradient(
+    student_loss: StudentLoss | Student,
+    start: Tensor,
+    target: Tensor,
+    images: Tensor,
+    logits: Tensor,
+    step_size: Tensor,
+    batches: Tensor,
+    method: Method = "exact",
+    augment: Augment | None = None,
+) -> MatchGradient:
+    """Train a student N steps from `start` on the synthetic images; differentiate its distance.
+
+    The student takes theta_{i+1} = theta_i - step_size * grad_theta l(theta_i; batch i), and
+    L = ||theta_N - target||^2 / ||start - target||^2 (Cazenavette 2022, eq. 2) is differentiated
+    with respect to images, logits and step size.
+
+    Args:
+        student_loss: l(params [P], images [B, c, H, W], logits [B, K]) -> scalar, or a `Student`.
+        start, target: [P], the ends of a teacher's segment; images: [S, c, H, W]; logits: [S, K];
+        step_size: scalar tensor; batches: int64 [N, B], rows of `images` for each inner step.
+        method: "exact", the exact gradient by an adjoint recursion: N parameter vectors and one
+            step's activations in memory; about 3 + 8 forward passes' work per step.
+            "tesla" (Cui 2023): each theta_i taken as a constant; the same memory, a little less
+            work, and not the gradient for N > 1.
+            "unrolled" (Cazenavette 2022): autograd through all steps; N steps' activations in
+            memory. The oracle for the others.
+        augment: applied to each inner step's images, differentiably (default: none).
+
+    Raises InputError if shapes do not fit together or the method is unknown.
+    """
+    if method not in METHODS:
+        raise InputError(f"method: {method!r} is not known; use {', '.join(METHODS)}.")
+    _check(start, target, images, logits, step_size, batches)
+    student = student_loss if isinstance(student_loss, Student) else Student(student_loss)
+    problem = Problem(
+        student, start, target, images, logits, step_size, batches, augment or _unchanged
+    )
+    return METHODS[method](problem)
+
+
+def _unchanged(step: int, images: Tensor) -> Tensor:
+    return images
+
+
+def _check(
+    start: Tensor,
+    target: Tensor,
+    images: Tensor,
+    logits: Tensor,
+    step_size: Tensor,
+    batches: Tensor,
+) -> None:
+    if start.ndim != 1 or start.shape != target.shape:
+        raise InputError(
+            f"start, target: shapes {tuple(start.shape)} and {tuple(target.shape)}"
+            " are not one [P]; give two flat parameter vectors of one network."
+        )
+    if len(images) != len(logits):
+        raise InputError(
+            f"images, logits: {len(images)} images but {len(logits)} labels; give one each."
+        )
+    if step_size.ndim:
+        raise InputError(
+            f"step_size: shape {tuple(step_size.shape)} is no scalar; give a tensor without axes."
+        )
+    if batches.ndim != 2 or batches.dtype != torch.int64:
+        raise InputError(
+            f"batches: {batches.dtype} {tuple(batches.shape)} is no int64 [N, B]; give row numbers."
+        )

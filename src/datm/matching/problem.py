@@ -1,0 +1,49 @@
+"""What every matching-gradient method takes and returns.
+
+Shapes: P parameters, S synthetic images, N inner steps, B batch, c channels, H height, W width,
+K classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from datm.matching.student import Student
+
+Augment = Callable[[int, Tensor], Tensor]
+"""(inner step i, images [B, c, H, W]) -> augmented images; differentiable, i decides the draw."""
+
+
+@dataclass(frozen=True)
+class MatchGradient:
+    """The matching loss and its gradient with respect to what is distilled.
+
+    loss: scalar, 1 where the student made no progress; images_grad [S, c, H, W];
+    logits_grad [S, K]; step_size_grad: scalar; student [P]: the parameters after N steps.
+    """
+
+    loss: Tensor
+    images_grad: Tensor
+    logits_grad: Tensor
+    step_size_grad: Tensor
+    student: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One segment to match: what `match_gradient` was given, the same for every method."""
+
+    student: Student
+    start: Tensor
+    target: Tensor
+    images: Tensor
+    logits: Tensor
+    step_size: Tensor
+    batches: Tensor
+    augment: Augment
+
+    def inputs(self, step: int) -> tuple[Tensor, Tensor]:
+        """Augmented images [B, c, H, W] and label logits [B, K] of inner step `step`."""
+        batch = self.batches[step]
+        return self.augment(step, self.images[batch]), self.logits[batch]

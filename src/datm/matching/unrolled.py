@@ -1,0 +1,27 @@
+"""The gradient by autograd through all N steps (Cazenavette et al. 2022): the oracle.
+
+Memory grows with N x B: every step's activations stay until the end.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from datm.matching.objective import matching_loss
+from datm.matching.problem import MatchGradient, Problem
+
+
+def solve(problem: Problem) -> MatchGradient:
+    """The gradient of the matching loss by plain reverse mode."""
+    leaves = [problem.images, problem.logits, problem.step_size]
+    images, logits, step_size = (leaf.detach().requires_grad_() for leaf in leaves)
+    problem = replace(problem, images=images, logits=logits, step_size=step_size)
+    with torch.enable_grad():
+        theta = problem.start.detach().requires_grad_()
+        for step in range(len(problem.batches)):
+            loss = problem.student.loss(theta, *problem.inputs(step))
+            (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
+            theta = theta - problem.step_size * gradient
+        distance = matching_loss(theta, problem.start.detach(), problem.target.detach())
+        grads = torch.autograd.grad(distance, (images, logits, step_size), materialize_grads=True)
+    return MatchGradient(distance.detach(), *grads, theta.detach())

@@ -1,0 +1,7 @@
+"""Networks as pure functions of one flat parameter vector [P]."""
+
+from datm.networks.convnet import ConvNet
+from datm.networks.functional import Layout, Network
+from datm.networks.specs import make_network
+
+__all__ = ["ConvNet", "Layout", "Network", "make_network"]

@@ -1,0 +1,167 @@
+"""ConvNet-D, the network of the dataset-distillation literature (Gidaris & Komodakis 2018).
+
+D blocks of [3x3 convolution, normalisation, ReLU, 2x2 pooling], then one linear layer. Parameters
+per block: conv.weight, conv.bias, norm.weight, norm.bias; then classifier.weight, classifier.bias.
+
+Shapes: B images, c channels, H height, W width, K classes, P parameters.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datm.errors import InputError
+from datm.networks.functional import Layout, Statistics
+
+Norm = Literal["instance", "batch", "group", "layer", "none"]
+Pooling = Literal["average", "max", "none"]
+EPSILON = 1e-5
+GROUPS = 4
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """A ConvNet for images of `shape` (c, H, W) and `classes` K.
+
+    `precision` is that of the convolutions' arithmetic: "float32" means the parameters' own dtype,
+    "bfloat16" rounds their inputs and weights; everything else stays in the parameters' dtype.
+    Instance normalisation is group normalisation with one channel a group; "group" has
+    four groups. Batch normalisation has no running averages: see `Network`.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    depth: int = 3
+    width: int = 128
+    norm: Norm = "instance"
+    pooling: Pooling = "average"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= 6:
+            raise InputError(f"network: depth {self.depth} is not in 1..6; use convnet-1 to -6.")
+        if self.width < 1 or (self.norm == "group" and self.width % GROUPS):
+            raise InputError(
+                f"network: width {self.width} is not possible; give a positive number"
+                f" (a multiple of {GROUPS} for group normalisation)."
+            )
+        if min(self._final_size) < 1:
+            raise InputError(
+                f"network: convnet-{self.depth} pools a {self.shape[1]}x{self.shape[2]} image away;"
+                f" use a smaller depth or pooling=none."
+            )
+
+    @property
+    def spec(self) -> str:
+        return f"convnet-{self.depth},width={self.width},norm={self.norm},pooling={self.pooling}"
+
+    @property
+    def _first_padding(self) -> int:
+        # Grey 28x28 images are padded so that 32x32 leaves the first convolution.
+        return 3 if self.shape == (1, 28, 28) else 1
+
+    @property
+    def _final_size(self) -> tuple[int, int]:
+        grown = 2 * (self._first_padding - 1)
+        halvings = 0 if self.pooling == "none" else self.depth
+        return (self.shape[1] + grown) >> halvings, (self.shape[2] + grown) >> halvings
+
+    @property
+    def layout(self) -> Layout:
+        names: list[str] = []
+        shapes: list[tuple[int, ...]] = []
+        channels = self.shape[0]
+        for block in range(self.depth):
+            names += [f"blocks.{block}.conv.weight", f"blocks.{block}.conv.bias"]
+            shapes += [(self.width, channels, 3, 3), (self.width,)]
+            if self.norm != "none":
+                names += [f"blocks.{block}.norm.weight", f"blocks.{block}.norm.bias"]
+                shapes += [(self.width,), (self.width,)]
+            channels = self.width
+        names += ["classifier.weight", "classifier.bias"]
+        shapes += [(self.classes, channels * math.prod(self._final_size)), (self.classes,)]
+        return Layout(tuple(names), tuple(shapes))
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """Weights, biases uniform within 1/sqrt(fan-in), PyTorch's default; norms at identity."""
+        parts = []
+        bound = 0.0
+        for name, shape in zip(self.layout.names, self.layout.shapes, strict=True):
+            if ".norm." in name:
+                parts.append(torch.full(shape, float(name.endswith("weight"))))
+                continue
+            if name.endswith("weight"):
+                bound = 1 / math.sqrt(math.prod(shape[1:]))
+            parts.append((2 * torch.rand(shape, generator=generator) - 1) * bound)
+        return torch.cat([part.flatten() for part in parts])
+
+    def __call__(
+        self, params: Tensor, images: Tensor, statistics: Statistics | None = None
+    ) -> Tensor:
+        return self._forward(params, images, statistics, None)
+
+    def statistics(self, params: Tensor, images: Tensor) -> Statistics:
+        recorded: Statistics = []
+        if self.norm == "batch":
+            self._forward(params, images, None, recorded)
+        return recorded
+
+    def _forward(
+        self,
+        params: Tensor,
+        images: Tensor,
+        statistics: Statistics | None,
+        record: Statistics | None,
+    ) -> Tensor:
+        parameters = iter(self.layout.unflatten(params))
+        x = images.contiguous(memory_format=torch.channels_last)
+        for block in range(self.depth):
+            padding = self._first_padding if block == 0 else 1
+            x = self._convolve(x, next(parameters), next(parameters), padding)
+            if self.norm != "none":
+                given = statistics[block] if statistics and self.norm == "batch" else None
+                x, used = _normalise(x, self.norm, given)
+                if record is not None:
+                    record.append(used)
+                x = x * next(parameters).view(1, -1, 1, 1) + next(parameters).view(1, -1, 1, 1)
+            x = _pool(x.relu(), self.pooling)
+        weight, bias = parameters
+        return F.linear(x.flatten(1), weight, bias)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        dtype = x.dtype
+        if self.precision == "bfloat16":
+            x, weight = x.bfloat16(), weight.bfloat16()
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, weight, padding=padding).to(dtype)
+        # Instance and batch normalisation subtract a channel's mean: a bias would have no effect.
+        return x if self.norm in ("instance", "batch") else x + bias.view(1, -1, 1, 1)
+
+
+def _normalise(
+    x: Tensor, norm: Norm, given: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """(x - mean) / sqrt(variance + eps) as plain arithmetic, which a compiler can fuse."""
+    if norm == "group":
+        b, channels, h, w = x.shape
+        grouped = x.reshape(b, GROUPS, channels // GROUPS, h, w)
+        variance, mean = torch.var_mean(grouped, (2, 3, 4), correction=0, keepdim=True)
+        normal = (grouped - mean) * (variance + EPSILON).rsqrt()
+        return normal.reshape(x.shape), (mean, variance)
+    over = {"instance": (2, 3), "layer": (1, 2, 3), "batch": (0, 2, 3)}[norm]
+    if given is None:
+        mean = x.mean(over, keepdim=True)
+        variance = ((x - mean) ** 2).mean(over, keepdim=True)
+    else:
+        mean, variance = given
+    return (x - mean) * (variance + EPSILON).rsqrt(), (mean, variance)
+
+
+def _pool(x: Tensor, pooling: Pooling) -> Tensor:
+    if pooling == "average":
+        return F.avg_pool2d(x, 2)
+    return F.max_pool2d(x, 2) if pooling == "max" else x
