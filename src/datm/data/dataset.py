@@ -58,12 +58,12 @@ class DataSet:
     def fingerprint(self) -> str:
         """SHA-256 over the training images' bytes and labels: the same data, the same string."""
         digest = hashlib.sha256(repr(tuple(self.train.images.shape)).encode())
-        digest.update(self.train.images.cpu().contiguous().numpy())
-        digest.update(self.train.labels.cpu().contiguous().numpy())
+        digest.update(self.train.images.cpu().contiguous().numpy().data)
+        digest.update(self.train.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest says of the data: name, shape, counts, classes, transform, fingerprint."""
+        """What a manifest says of the data: name, shape, classes, counts, transform, bytes."""
         return {
             "name": self.name,
             "shape": list(self.shape),

@@ -1,0 +1,82 @@
+"""What can be said about the data: where it comes from, how it is split, what form it takes."""
+
+import difflib
+from dataclasses import fields
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, ValidationError
+
+from datm.data.transform import Kind
+from datm.errors import InputError
+from datm.runtime.settings import settings
+
+
+@settings
+class DataConfig:
+    """A data set and the form it is used in. The same settings give the same splits, always."""
+
+    source: str = Field(
+        "digits",
+        description="digits, hub:owner/name[:config], a folder (class folders, Parquet, CIFAR), "
+        "a CIFAR archive, or the name of a folder inside $DATM_DATA",
+    )
+    validation: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of each class's training images held out for validation, at least one; "
+        "not used where the source has its own validation split (digits has)",
+    )
+    test: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each class's images held out for test, only for a source without "
+        "a test split",
+    )
+    split_seed: int = Field(
+        default=0,
+        ge=0,
+        description="which images are held out; not the seed of a run; unused by digits",
+    )
+    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
+        None,
+        description="side, or [height, width], in pixels; default: the commonest training size",
+    )
+    channels: Literal[1, 3] | None = Field(
+        default=None,
+        description="1 grey, 3 colour; default: 1 if every training image is grey, else 3",
+    )
+    transform: Kind = Field(
+        "normalise",
+        description="into the training space: none ([0, 1] pixels), normalise (per channel), zca",
+    )
+    label_column: str | None = Field(
+        default=None,
+        description="column of class numbers where there are several (say coarse_label)",
+    )
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(H, W) where a size was asked for."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def make_config(source: str, given: dict[str, Any]) -> DataConfig:
+    """DataConfig from keyword arguments. Raises InputError naming the first wrong one."""
+    try:
+        return DataConfig(source=source, **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "unexpected_keyword_argument":
+            known = [field.name for field in fields(DataConfig)]
+            close = difflib.get_close_matches(name, known, n=1) or [", ".join(known)]
+            raise InputError(f"data.{name}: no such setting; did you mean {close[0]}?") from error
+        raise InputError(
+            f"data.{name}: {first['input']!r} is not possible, {_lower(first['msg'])}."
+        ) from error
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
