@@ -37,5 +37,5 @@ def student_loss(network: Network) -> StudentLoss:
 
 
 def matching_loss(student: Tensor, start: Tensor, target: Tensor) -> Tensor:
-    """||student - target||^2 / ||start - target||^2, 1 for no progress (Cazenavette 2022, eq. 2)."""
+    """||student - target||^2 / ||start - target||^2, 1 if unmoved (Cazenavette 2022, eq. 2)."""
     return (student - target).square().sum() / (start - target).square().sum()

@@ -23,5 +23,7 @@ def solve(problem: Problem) -> MatchGradient:
             (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
             theta = theta - problem.step_size * gradient
         distance = matching_loss(theta, problem.start.detach(), problem.target.detach())
-        grads = torch.autograd.grad(distance, (images, logits, step_size), materialize_grads=True)
-    return MatchGradient(distance.detach(), *grads, theta.detach())
+        by_images, by_logits, by_step_size = torch.autograd.grad(
+            distance, (images, logits, step_size)
+        )
+    return MatchGradient(distance.detach(), by_images, by_logits, by_step_size, theta.detach())

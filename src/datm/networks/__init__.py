@@ -1,7 +1,8 @@
 """Networks as pure functions of one flat parameter vector [P]."""
 
+from datm.networks.accuracy import Predictor
 from datm.networks.convnet import ConvNet
 from datm.networks.functional import Layout, Network
 from datm.networks.specs import make_network
 
-__all__ = ["ConvNet", "Layout", "Network", "make_network"]
+__all__ = ["ConvNet", "Layout", "Network", "Predictor", "make_network"]

@@ -2,7 +2,7 @@
 
 @settings
 class TeachConfig:
-    epochs: int = Field(50, gt=0, description="epochs per teacher")
+    epochs: int = Field(default=50, gt=0, description="epochs per teacher")
 """
 
 from collections.abc import Callable

@@ -1,0 +1,52 @@
+"""Which images stand in which batch: permutation after permutation, cut into chunks of B.
+
+Shapes: n images, B batch.
+"""
+
+import torch
+from torch import Tensor
+
+from datm.runtime.seeds import generator
+
+
+class BatchStream:
+    """An endless sequence of batches over n images, a pure function of the seed and path.
+
+    Permutations of all n images stand one behind the other; batch s takes positions s*B to
+    (s+1)*B - 1. So every image is seen once in every n positions, every batch has the same size,
+    and any batch can be had without the ones before it.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int, *path: str | int) -> None:
+        self.count = count
+        self.batch = min(batch, count)
+        self._seed = seed
+        self._path = path
+        self._permutations: dict[int, Tensor] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the images, to the nearest whole number."""
+        return max(1, round(self.count / self.batch))
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Row numbers [B] int64 of batch `step`."""
+        first = step * self.batch
+        last = first + self.batch - 1
+        rounds = range(first // self.count, last // self.count + 1)
+        positions = torch.cat([self._permutation(number) for number in rounds])
+        offset = first - rounds[0] * self.count
+        return positions[offset : offset + self.batch]
+
+    def stack(self, steps: int) -> Tensor:
+        """Batches 0 .. steps-1 as one tensor [steps, B]."""
+        return torch.stack([self[step] for step in range(steps)])
+
+    def _permutation(self, number: int) -> Tensor:
+        if number not in self._permutations:
+            # Two suffice: a batch, at most n long, touches no more.
+            while len(self._permutations) > 1:
+                del self._permutations[min(self._permutations)]
+            draw = generator(self._seed, *self._path, number)
+            self._permutations[number] = torch.randperm(self.count, generator=draw)
+        return self._permutations[number]
