@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import pytest
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from datm.config.fields import fields_of
 from datm.config.load import flatten, resolve, unknown_name
@@ -21,6 +21,7 @@ class Machine:
 class Source:
     source: str = Field("digits", description="what")
     validation: float = Field(0.1, ge=0, lt=1, description="share held out")
+    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(None, description="pixels")
 
 
 @settings
@@ -36,11 +37,9 @@ class Matching:
     last: int = Field(20, ge=0, description="T+")
     middle: int | None = Field(None, ge=0, description="T")
 
-    @model_validator(mode="after")
-    def ordered(self) -> "Matching":
+    def __post_init__(self) -> None:
         if self.first > self.last:
-            raise ValueError(f"first {self.first} lies after last {self.last}; lower it.")
-        return self
+            raise InputError(f"match: first {self.first} lies after last {self.last}; lower it.")
 
 
 @settings
@@ -97,7 +96,7 @@ def refused(given: dict[Any, Any] | None = None, **overrides: str) -> str:
 def test_hoisted_names_are_the_only_names() -> None:
     assert list(KNOWN) == [
         "name", "seed", "device", "network", "ipc",
-        "data.source", "data.validation", "teach.epochs", "distill.iterations",
+        "data.source", "data.validation", "data.size", "teach.epochs", "distill.iterations",
         "match.method", "match.first", "match.last", "match.middle", "distill.zca",
         "evaluate.models", "evaluate.rates",
     ]  # fmt: skip
@@ -147,6 +146,8 @@ def test_texts_become_values() -> None:
     assert sample.distill.match.middle is None
     assert sample.evaluate.models == ("convnet-3,width=64,norm=batch", "resnet18")
     assert sample.evaluate.rates == (0.1, 0.01)
+    assert made(data__size="8").data.size == 8
+    assert made(data__size="8,9").data.size == made(data__size="[8, 9]").data.size == (8, 9)
     assert made({"data": {"validation": "1e-1"}}).data.validation == 0.1  # YAML reads it as text
 
 
@@ -181,6 +182,11 @@ def test_wrong_values_name_field_value_and_remedy(text: str, message: str) -> No
         ({"iterations": 5}, "did you mean distill.iterations?"),
         ({"zzzzzz": 5}, "`datm run --help` lists all."),
         ({True: 5}, "my.yaml: true: there is no such setting;"),
+        (
+            {"data": {"size": 0}},
+            "an integer greater than 0, a list of 2, each an integer greater than 0",
+        ),
+        ({"data": {"size": [8]}}, "my.yaml: data.size: [8] is not"),
         ({"match": {"first": 30}}, "match: first 30 lies after last 20; lower it."),
         ({"evaluate": {"models": ["mystery"]}}, "evaluate.models: 'mystery' is not known;"),
         ({"data": "x", "data.source": "y"}, "data.source: is given twice, as data and as"),

@@ -44,11 +44,17 @@ class Field:
 
     def admits(self, kind: Any) -> bool:
         """Whether the type is `kind` or a union that contains it."""
-        return kind in _alternatives(self.annotation)
+        return kind in _plain_types(self.annotation)
 
     @property
     def is_list(self) -> bool:
-        return any(get_origin(a) in (list, tuple) for a in _alternatives(self.annotation))
+        """Whether the type is a list, or a union that contains one."""
+        return list in _plain_types(self.annotation)
+
+    @property
+    def is_only_list(self) -> bool:
+        """Whether the type is a list and at most none beside it."""
+        return set(_plain_types(self.annotation)) <= {list, type(None)}
 
 
 def fields_of(record: type) -> list[Field]:
@@ -120,6 +126,16 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def _plain_types(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union without their bounds; `list` for every kind of list."""
+    plain = []
+    for member in _alternatives(annotation):
+        if get_origin(member) is Annotated:
+            member = get_args(member)[0]
+        plain.append(list if get_origin(member) in (list, tuple) else member)
+    return tuple(plain)
+
+
 def _alternative_in_words(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -129,10 +145,12 @@ def _alternative_in_words(annotation: Any) -> str:
     if origin is Literal:
         return _either([repr(value) for value in arguments])
     if origin in (list, tuple):
-        inner = type_in_words(arguments[0]) if arguments else "values"
-        if origin is tuple and Ellipsis not in arguments:
-            return "a list of " + ", ".join(type_in_words(a) for a in arguments)
-        return f"a list, each {inner}"
+        each = [type_in_words(a) for a in arguments if a is not Ellipsis]
+        if origin is list or Ellipsis in arguments:
+            return f"a list, each {each[0]}"
+        if len(set(each)) == 1:
+            return f"a list of {len(each)}, each {each[0]}"
+        return f"a list of {', '.join(each)}"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
     return words.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}"
 

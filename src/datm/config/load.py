@@ -6,7 +6,7 @@ refused, never ignored: unknown names, names given twice, values of the wrong ty
 
 import difflib
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,11 @@ def load_config(
 
 def looks_like_path(text: str) -> bool:
     """Whether RECIPE means a file rather than a recipe's name."""
-    return text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text or Path(text).is_file()
+    from datm.recipes import RECIPES
+
+    if text in RECIPES:
+        return False
+    return text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text or Path(text).exists()
 
 
 def resolve(
@@ -113,9 +117,9 @@ def flatten(given: Mapping[Any, Any], known: Mapping[str, Field], origin: str = 
     return flat
 
 
-def unknown_name(name: str, known: list[Field]) -> str:
-    """The sentence that refuses `name`, with the nearest valid one."""
-    names = [field.name for field in known]
+def unknown_name(name: str, known: Sequence[Field], others: Sequence[str] = ()) -> str:
+    """The sentence that refuses `name`, with the nearest valid one of `known` and `others`."""
+    names = [*(field.name for field in known), *others]
     path = tuple(name.split("."))
     same_path = [f.name for f in known if f.path[: len(path)] == path]
     same_leaf = [n for n in names if n.split(".")[-1] == path[-1]]

@@ -36,7 +36,7 @@ def build(record: type[T], base: Nested, given: Mapping[str, Given]) -> T:
         value = item.value
         if isinstance(value, bool) and not field.admits(bool):  # pydantic would take it for 1 or 0
             raise InputError(_wrong_type(field, item))
-        if isinstance(value, str) and field.is_list and not field.admits(str):
+        if isinstance(value, str) and field.is_only_list:
             value = split_list(value)
         place = tree
         for group in field.path[:-1]:
@@ -54,7 +54,7 @@ def from_text(field: Field, text: str) -> Any:
     converts to the field's type."""
     if field.admits(type(None)) and text.lower() in ("none", "null"):
         return None
-    if not field.is_list:
+    if not field.is_list or not (field.is_only_list or "," in text or text.startswith("[")):
         return text
     if text.startswith("["):
         try:
@@ -106,8 +106,8 @@ def _sentence(error: ErrorDetails, fields: list[Field], given: Mapping[str, Give
     field = next((f for f in fields if where[: len(f.path)] == f.path), None)
     if error["type"] == "value_error":  # a record's own check, written as a sentence
         text = str(error["ctx"]["error"])
-        if any(text.startswith(f"{f.name}:") for f in fields):
-            return text
+        if any(f"{f.name}.".startswith(f"{text.partition(':')[0]}.") for f in fields):
+            return text  # it opens with a field's or a group's name
         name = field.name if field else user_name(where)
         return f"{name}: {text}" if name else text
     if field is None:

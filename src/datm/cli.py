@@ -1,0 +1,210 @@
+"""The command `datm`: parse, call the pipeline, print. No logic of its own.
+
+Exit codes: 0 done, 1 a bug (with its traceback), 2 bad input (one sentence on stderr), 130 Ctrl-C.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from datm.errors import InputError
+
+COMMANDS = {
+    "recipes": "list the recipes, or show one's settings",
+    "run": "teach, distil, evaluate and report into one run folder; continues what was begun",
+    "teach": "train the teachers and keep their trajectories",
+    "distill": "distil the data set by matching the teachers' trajectories",
+    "evaluate": "train fresh networks on the distilled set, random images and all images",
+    "report": "write report.html from what a run folder holds",
+}
+STAGES_OF = {"run": None, "teach": ("teach",), "distill": ("distill",), "evaluate": ("evaluate",)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: this process's own). Returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except InputError as error:
+        print("datm: " + " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nsaved; run the same command again to continue", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `datm recipes | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command = next((a for a in arguments if not a.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        close = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"give one of {', '.join(COMMANDS)}."
+        raise InputError(f"{command!r} is no command; {hint}")
+    parser = _parser(command)
+    options, extra = parser.parse_known_args(arguments)
+    if command is None:
+        parser.print_help()
+        return 0
+    if extra:
+        raise InputError(_unexpected(extra[0], command, options))
+    given = vars(options)
+    overrides = {name[1:]: text for name, text in given.items() if name.startswith("=") and text}
+    if command == "recipes":
+        return _recipes(options.recipe)
+    if command == "report":
+        return _report(options.recipe)
+    return _run(command, options, overrides)
+
+
+def _recipes(name: str | None) -> int:
+    from datm import pipeline
+    from datm.config import dump_config, load_config
+
+    print(pipeline.recipes_table() if name is None else dump_config(load_config(name)), end="")
+    return 0
+
+
+def _report(run: str) -> int:
+    from datm import pipeline
+
+    print(pipeline.describe_results(pipeline.report_on(Path(run))))
+    return 0
+
+
+def _run(command: str, options: argparse.Namespace, overrides: dict[str, str]) -> int:
+    from datm import pipeline
+    from datm.runtime.logs import make_console
+
+    recipe, home = pipeline.find_recipe(options.recipe, overrides)
+    if options.smoke:
+        recipe = pipeline.smoke_recipe(recipe)
+    out = Path(options.out) if options.out else home or pipeline.default_folder(recipe)
+    with make_console() as console:
+        pipeline.run(
+            recipe,
+            out,
+            smoke=options.smoke,
+            console=console,
+            trajectories=getattr(options, "trajectories", None),
+            distilled=getattr(options, "distilled", None),
+            stages=STAGES_OF[command] or pipeline.STAGES,
+        )
+    print(pipeline.describe_results(out))
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises InputError instead of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        text = message.removeprefix("argument ")
+        raise InputError(f"{text}; `{self.prog} --help` shows how.")
+
+
+class _Once(argparse.Action):
+    """Stores an option's text and refuses to be given twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest, None) is not None:
+            raise InputError(f"{option_string}: is given twice; give it once.")
+        setattr(namespace, self.dest, values)
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser; only `command`'s own options are made, as the settings take a while to import."""
+    parser = _Parser(
+        prog="datm",
+        description="Lossless dataset distillation by difficulty-aligned trajectory matching.",
+        epilog="`datm COMMAND --help` says more of each; `datm run --help` lists every setting.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"datm {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for name, text in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=f"{text}.", allow_abbrev=False)
+        sub.formatter_class = argparse.RawDescriptionHelpFormatter
+        if name == command:
+            _add_arguments(sub, name)
+    return parser
+
+
+def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    if command == "recipes":
+        parser.add_argument("recipe", nargs="?", metavar="NAME", help="show this one's settings")
+        return
+    if command == "report":
+        parser.add_argument("recipe", metavar="RUN", help="a run folder")
+        return
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe's name, a YAML file or a run folder"
+    )
+    add = parser.add_argument
+    add("--out", action=_Once, metavar="DIR", help="the run folder (default: runs/<name>)")
+    add(
+        "--smoke",
+        action="store_true",
+        help="few images, teachers, epochs and iterations: does it work here? about a minute a "
+        "stage, in runs/<name>-smoke",
+    )
+    if command in ("run", "distill"):
+        add("--trajectories", action=_Once, metavar="DIR", help="use the teachers in this folder")
+    if command in ("run", "evaluate"):
+        add("--distilled", action=_Once, metavar="DIR", help="use the distilled set in this folder")
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """An option for every setting, in groups."""
+    from datm.config import fields
+    from datm.config.validate import shown
+
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for field in fields():
+        group, _, leaf = field.name.rpartition(".")
+        if group not in groups:
+            title = f"settings: {group}" if group else "settings"
+            groups[group] = parser.add_argument_group(title)
+        default = "required" if field.required else f"default {shown(field.default)}"
+        names = [f"--{field.name}"]
+        text = f"{field.description} [{field.type}; {default}]".strip()
+        groups[group].add_argument(
+            *names,
+            action=_Once,
+            dest=f"={field.name}",
+            metavar=(leaf or field.name).upper(),
+            help=text.replace("%", "%%"),
+        )
+
+
+def _unexpected(argument: str, command: str, options: argparse.Namespace) -> str:
+    """The sentence for an argument that nothing takes."""
+    if not argument.startswith("--"):
+        return f"{argument!r}: there is no place for it; `datm {command} --help` shows how."
+    name = argument[2:].partition("=")[0]
+    others = [key for key in vars(options) if not key.startswith("=") and key != "recipe"]
+    if command in ("recipes", "report"):
+        return f"--{name}: there is no such option; `datm {command} --help` lists all."
+    from datm.config import fields, unknown_name
+
+    return "--" + unknown_name(name, fields(), others)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("datm")
+    except PackageNotFoundError:
+        return "(not installed)"
