@@ -2,9 +2,9 @@
 
 import difflib
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from datm.data.transform import Kind
 from datm.errors import InputError
@@ -43,7 +43,7 @@ class DataConfig:
         None,
         description="side, or [height, width], in pixels; default: the commonest training size",
     )
-    channels: Literal[1, 3] | None = Field(
+    channels: int | None = Field(
         default=None,
         description="1 grey, 3 colour; default: 1 if every training image is grey, else 3",
     )
@@ -55,6 +55,14 @@ class DataConfig:
         default=None,
         description="column of class numbers where there are several (say coarse_label)",
     )
+
+    @field_validator("channels")
+    @classmethod
+    def _grey_or_colour(cls, value: int | None) -> int | None:
+        # Not a Literal[1, 3]: that would refuse the text "3" of a command line.
+        if value not in (None, 1, 3):
+            raise ValueError(f"{value} is not possible; give 1 (grey) or 3 (colour).")
+        return value
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -71,12 +79,10 @@ def make_config(source: str, given: dict[str, Any]) -> DataConfig:
         name = str(first["loc"][0])
         if first["type"] == "unexpected_keyword_argument":
             known = [field.name for field in fields(DataConfig)]
-            close = difflib.get_close_matches(name, known, n=1) or [", ".join(known)]
-            raise InputError(f"data.{name}: no such setting; did you mean {close[0]}?") from error
-        raise InputError(
-            f"data.{name}: {first['input']!r} is not possible, {_lower(first['msg'])}."
-        ) from error
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
+            raise InputError(f"data.{name}: no such setting; {hint}") from error
+        if first["type"] == "value_error":  # one of the checks above, a sentence already
+            raise InputError(f"data.{name}: {first['ctx']['error']}") from error
+        what = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(f"data.{name}: {first['input']!r} is not possible; {what}.") from error

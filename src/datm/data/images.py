@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from datm.data.raw import EncodedImage
+from datm.data.raw import EncodedImage, reason
 from datm.errors import InputError
 
 # An explicit list: PIL's full one includes formats that start other programs (EPS: Ghostscript).
@@ -159,7 +159,6 @@ _BROKEN = (
 
 
 def _unreadable(encoded: EncodedImage, error: Exception) -> InputError:
-    reason = "no image format" if isinstance(error, UnidentifiedImageError) else str(error)
-    return InputError(
-        f"{encoded.name}: not a readable image ({reason.rstrip('.')}); replace or remove it."
-    )
+    # PIL's own message here is the address of a buffer.
+    why = "no known format" if isinstance(error, UnidentifiedImageError) else reason(error)
+    return InputError(f"{encoded.name}: not a readable image ({why}); replace or remove it.")

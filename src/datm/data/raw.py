@@ -57,6 +57,12 @@ class RawSplits:
     notes: tuple[str, ...] = ()
 
 
+def reason(error: Exception) -> str:
+    """What an exception of another library says, as a part of our sentence: its first line."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
 def refuse_label_column(config: DataConfig, what: str) -> None:
     """For sources with one label per image: data.label_column is then a mistake."""
     if config.label_column is not None:

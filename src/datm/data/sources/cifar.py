@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from datm.data.config import DataConfig
-from datm.data.raw import RawSplit, RawSplits
+from datm.data.raw import RawSplit, RawSplits, reason
 from datm.errors import InputError
 
 SHAPE = (3, 32, 32)
@@ -149,7 +149,9 @@ def _from_archive(archive: Path) -> dict[str, bytes]:
                     assert content is not None  # true of every regular file
                     found[name] = content.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{archive}: a damaged archive ({error}); fetch it again.") from error
+        raise InputError(
+            f"{archive}: a damaged archive ({reason(error)}); fetch it again."
+        ) from error
     return found
 
 
@@ -197,7 +199,7 @@ def _unpickle(content: bytes, where: Path) -> dict[str, Any]:
         ) from error
     # A damaged pickle fails in many ways (any opcode on any stack); all mean the same.
     except Exception as error:
-        raise InputError(f"{where}: a damaged pickle ({error}); fetch it again.") from error
+        raise InputError(f"{where}: a damaged pickle ({reason(error)}); fetch it again.") from error
     if not isinstance(loaded, dict):
         raise InputError(f"{where}: not a CIFAR batch; fetch it again.")
     return {_text(key): value for key, value in loaded.items()}

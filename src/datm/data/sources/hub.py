@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from datm.data.config import DataConfig
-from datm.data.raw import SPLIT_NAMES, RawSplits, SplitName
+from datm.data.raw import SPLIT_NAMES, RawSplits, SplitName, reason
 from datm.data.sources.tables import Table, find_columns, read_tables
 from datm.errors import InputError
 
@@ -56,8 +56,7 @@ def _download(name: str, subset: str | None) -> dict[str, Any]:
     # Whatever went wrong (network, name, config, licence gate, disk), each in its own type of the
     # libraries below: for the user it is one thing, and the reason is in the message.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
-            f"data.source: 'hub:{name}' could not be loaded ({reason}); check the name and the "
-            "network, or give a folder with its Parquet files."
+            f"data.source: 'hub:{name}' could not be loaded ({reason(error)}); check the name "
+            "and the network, or give a folder with its Parquet files."
         ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datm.data.config import DataConfig
-from datm.data.raw import SPLIT_NAMES, RawSplits, SplitName
+from datm.data.raw import SPLIT_NAMES, RawSplits, SplitName, reason
 from datm.data.sources.tables import Table, find_columns, read_tables
 from datm.errors import InputError
 
@@ -104,8 +104,7 @@ def _read(file: Path, columns: list[str]) -> Any:
 
 
 def _unreadable(file: Path, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return InputError(f"{file}: not a readable Parquet file ({reason}); fetch it again.")
+    return InputError(f"{file}: not a readable Parquet file ({reason(error)}); fetch it again.")
 
 
 def _features(schema: Any) -> dict[str, Any]:
