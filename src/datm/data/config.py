@@ -16,19 +16,19 @@ class DataConfig:
     """A data set and the form it is used in. The same settings give the same splits, always."""
 
     source: str = Field(
-        "digits",
+        default="digits",
         description="digits, hub:owner/name[:config], a folder (class folders, Parquet, CIFAR), "
         "a CIFAR archive, or the name of a folder inside $DATM_DATA",
     )
     validation: float = Field(
-        0.1,
+        default=0.1,
         gt=0,
         lt=1,
         description="share of each class's training images held out for validation, at least one; "
         "not used where the source has its own validation split (digits has)",
     )
     test: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="share of each class's images held out for test, only for a source without "
@@ -40,7 +40,7 @@ class DataConfig:
         description="which images are held out; not the seed of a run; unused by digits",
     )
     size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
-        None,
+        default=None,
         description="side, or [height, width], in pixels; default: the commonest training size",
     )
     channels: int | None = Field(
@@ -48,7 +48,7 @@ class DataConfig:
         description="1 grey, 3 colour; default: 1 if every training image is grey, else 3",
     )
     transform: Kind = Field(
-        "normalise",
+        default="normalise",
         description="into the training space: none ([0, 1] pixels), normalise (per channel), zca",
     )
     label_column: str | None = Field(

@@ -4,15 +4,19 @@ import torch
 from torch import Tensor
 
 from datm.errors import InputError
-from datm.runtime.seeds import generator
+from datm.runtime.seeds import derived_seed
 
 
 def take_per_class(labels: Tensor, counts: list[int], seed: int, purpose: str) -> Tensor:
-    """Mask [n] bool of counts[k] randomly drawn images of each class k; labels [n] int64."""
+    """Mask [n] bool of counts[k] randomly drawn images of each class k; labels [n] int64.
+
+    Drawn by the order of hashes, not by torch's generator, whose numbers may change with a release:
+    a split is the same for ever.
+    """
     mask = torch.zeros(len(labels), dtype=torch.bool)
     for k, count in enumerate(counts):
         members = (labels == k).nonzero().flatten()
-        order = torch.randperm(len(members), generator=generator(seed, purpose, k))
+        order = sorted(range(len(members)), key=lambda i: derived_seed(seed, purpose, k, i))
         mask[members[order[:count]]] = True
     return mask
 
