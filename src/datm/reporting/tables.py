@@ -1,0 +1,76 @@
+"""Tables of evaluation records: plain text for a terminal, Markdown for cards and READMEs."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from datm.reporting.verdict import Record, accuracy
+
+KINDS = {
+    "full": "all real data",
+    "random": "random real images",
+    "initial": "before distillation",
+    "distilled": "distilled",
+}
+HEAD = ("training set", "model", "images", "images per class", "accuracy %", "networks")
+LEFT = 2  # the first columns hold words, the others numbers
+
+
+def kind_name(what: str) -> str:
+    """What a record was trained on, in words."""
+    return KINDS.get(what, f"{what} real images")
+
+
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """By network as first met; all real, real choices by size, initial, distilled within one."""
+    models = list(dict.fromkeys(r["model"] for r in records))
+    last = {"initial": 2, "distilled": 3}
+
+    def place(record: Record) -> tuple[int, int, str, int]:
+        what = record["what"]
+        group = 0 if what == "full" else last.get(what, 1)
+        return models.index(record["model"]), group, what, record["images"]
+
+    return sorted(records, key=place)
+
+
+def cells(record: Record) -> tuple[str, ...]:
+    """The texts of one record, one for each column of HEAD."""
+    per_class = record.get("ipc")
+    return (
+        kind_name(record["what"]),
+        str(record["model"]),
+        f"{record['images']:,}",
+        "all" if per_class is None else f"{per_class:,}",
+        accuracy(record),
+        str(len(record["accuracies"])),
+    )
+
+
+def results_table(records: Sequence[Record]) -> str:
+    """The records as aligned plain text, a line each under a head; accuracies are mean ± std."""
+    rows = [HEAD, *(cells(record) for record in in_order(records))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            text.ljust(width) if i < LEFT else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:]))
+
+
+def markdown_table(records: Sequence[Record]) -> str:
+    """The records as a Markdown table; accuracies are mean ± std."""
+    rule = tuple("---" if i < LEFT else "---:" for i in range(len(HEAD)))
+    body = (tuple(markdown_text(text) for text in cells(r)) for r in in_order(records))
+    return "\n".join("| " + " | ".join(row) + " |" for row in chain((HEAD, rule), body))
+
+
+def markdown_text(text: str) -> str:
+    """`text` so that Markdown shows it as it is, on one line and in one table cell."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    for mark in "\\|`*_[]":
+        text = text.replace(mark, "\\" + mark)
+    return text
