@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from datm import __version__
 from datm.errors import InputError
 
 COMMANDS = {
@@ -21,7 +22,8 @@ COMMANDS = {
     "evaluate": "train fresh networks on the distilled set, random images and all images",
     "report": "write report.html from what a run folder holds",
 }
-STAGES_OF = {"run": None, "teach": ("teach",), "distill": ("distill",), "evaluate": ("evaluate",)}
+# what `datm evaluate` may call two of its settings
+SHORT = {"evaluate.models": ("--models",), "evaluate.seeds": ("--seeds",)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,13 +50,15 @@ def _dispatch(arguments: list[str]) -> int:
         raise InputError(f"{command!r} is no command; {hint}")
     parser = _parser(command)
     options, extra = parser.parse_known_args(arguments)
+    if extra:
+        raise InputError(_unexpected(extra[0], command, options))
     if command is None:
         parser.print_help()
         return 0
-    if extra:
-        raise InputError(_unexpected(extra[0], command, options))
     given = vars(options)
-    overrides = {name[1:]: text for name, text in given.items() if name.startswith("=") and text}
+    overrides = {
+        name[1:]: text for name, text in given.items() if name.startswith("=") and text is not None
+    }
     if command == "recipes":
         return _recipes(options.recipe)
     if command == "report":
@@ -63,28 +67,28 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _recipes(name: str | None) -> int:
-    from datm import pipeline
-    from datm.config import dump_config, load_config
+    from datm.listing import recipe_text, recipes_table
 
-    print(pipeline.recipes_table() if name is None else dump_config(load_config(name)), end="")
+    print(recipes_table() if name is None else recipe_text(name), end="")
     return 0
 
 
 def _report(run: str) -> int:
-    from datm import pipeline
+    from datm.listing import results_text
+    from datm.reporting import report
 
-    print(pipeline.describe_results(pipeline.report_on(Path(run))))
+    print(results_text(report(Path(run)).parent))
     return 0
 
 
 def _run(command: str, options: argparse.Namespace, overrides: dict[str, str]) -> int:
     from datm import pipeline
+    from datm.listing import results_text
     from datm.runtime.logs import make_console
 
     recipe, home = pipeline.find_recipe(options.recipe, overrides)
-    if options.smoke:
-        recipe = pipeline.smoke_recipe(recipe)
-    out = Path(options.out) if options.out else home or pipeline.default_folder(recipe)
+    default = home or pipeline.default_folder(recipe, options.smoke)
+    out = Path(options.out) if options.out else default
     with make_console() as console:
         pipeline.run(
             recipe,
@@ -93,9 +97,9 @@ def _run(command: str, options: argparse.Namespace, overrides: dict[str, str]) -
             console=console,
             trajectories=getattr(options, "trajectories", None),
             distilled=getattr(options, "distilled", None),
-            stages=STAGES_OF[command] or pipeline.STAGES,
+            stages=[stage for stage in pipeline.STAGES if command in ("run", stage)],
         )
-    print(pipeline.describe_results(out))
+    print(results_text(out))
     return 0
 
 
@@ -130,7 +134,7 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         epilog="`datm COMMAND --help` says more of each; `datm run --help` lists every setting.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"datm {_version()}")
+    parser.add_argument("--version", action="version", version=f"datm {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=f"{text}.", allow_abbrev=False)
@@ -162,10 +166,10 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         add("--trajectories", action=_Once, metavar="DIR", help="use the teachers in this folder")
     if command in ("run", "evaluate"):
         add("--distilled", action=_Once, metavar="DIR", help="use the distilled set in this folder")
-    _add_settings(parser)
+    _add_settings(parser, command)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_settings(parser: argparse.ArgumentParser, command: str) -> None:
     """An option for every setting, in groups."""
     from datm.config import fields
     from datm.config.validate import shown
@@ -177,7 +181,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             title = f"settings: {group}" if group else "settings"
             groups[group] = parser.add_argument_group(title)
         default = "required" if field.required else f"default {shown(field.default)}"
-        names = [f"--{field.name}"]
+        names = [f"--{field.name}", *(SHORT.get(field.name, ()) if command == "evaluate" else ())]
         text = f"{field.description} [{field.type}; {default}]".strip()
         groups[group].add_argument(
             *names,
@@ -188,23 +192,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _unexpected(argument: str, command: str, options: argparse.Namespace) -> str:
+def _unexpected(argument: str, command: str | None, options: argparse.Namespace) -> str:
     """The sentence for an argument that nothing takes."""
     if not argument.startswith("--"):
         return f"{argument!r}: there is no place for it; `datm {command} --help` shows how."
     name = argument[2:].partition("=")[0]
     others = [key for key in vars(options) if not key.startswith("=") and key != "recipe"]
-    if command in ("recipes", "report"):
-        return f"--{name}: there is no such option; `datm {command} --help` lists all."
+    if command in (None, "recipes", "report"):
+        prog = f"datm {command}" if command else "datm"
+        return f"--{name}: there is no such option; `{prog} --help` lists all."
     from datm.config import fields, unknown_name
 
     return "--" + unknown_name(name, fields(), others)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("datm")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -26,6 +26,8 @@ from datm.errors import InputError
 
 if TYPE_CHECKING:
     from datm.recipes import Recipe
+
+T = TypeVar("T")
 
 _HEADER = "# The settings of a run of datm; `datm run THIS_FILE` repeats it.\n"
 
@@ -48,7 +50,7 @@ def load_config(
     path = Path(text)
     given = read_yaml(path)
     start = given.pop("recipe", None)
-    base = nested_defaults(_recipe_class()) if start is None else nested(_named(start, path))
+    base = nested_defaults(_recipe_class()) if start is None else nested(_named(start, f"{path}: "))
     given.setdefault("name", path.stem)
     return resolve(_recipe_class(), base, given, overrides or {}, f"{path}: ")
 
@@ -63,12 +65,12 @@ def looks_like_path(text: str) -> bool:
 
 
 def resolve(
-    record: type,
+    record: type[T],
     base: Nested,
     given: Mapping[str, Any],
     overrides: Mapping[str, str],
     origin: str = "",
-) -> Any:
+) -> T:
     """`record` from `base`, a file's mapping (read from `origin`) and the command line's texts."""
     known = {field.name: field for field in fields_of(record)}
     values = {name: Given(value, origin) for name, value in flatten(given, known, origin).items()}
@@ -139,7 +141,7 @@ def dump_config(recipe: "Recipe") -> str:
             place = place.setdefault(group, {})
         value = value_of(recipe, field)
         place[leaf] = list(value) if isinstance(value, tuple) else value
-    return _HEADER + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
+    return _HEADER + yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def differences(one: "Recipe", other: "Recipe") -> list[tuple[Field, Any, Any]]:
@@ -175,6 +177,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that writes a list on one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        return super().represent_sequence(tag, sequence, flow_style=True)
+
+
 class _DuplicateKey(Exception):
     """A mapping gives a key twice."""
 
@@ -185,7 +194,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise _DuplicateKey(f"{key!r} comes twice (line {key_node.start_mark.line + 1})")
             if isinstance(key, Hashable):
@@ -193,16 +202,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _named(name: Any, origin: Path | None = None) -> "Recipe":
+def _named(name: Any, origin: str = "") -> "Recipe":
     """The built-in recipe of this name."""
-    from datm.recipes import RECIPES
+    from datm.recipes import recipe
 
-    if isinstance(name, str) and name in RECIPES:
-        return RECIPES[name]
-    close = difflib.get_close_matches(str(name), RECIPES, 1)
-    hint = f"did you mean {close[0]!r}?" if close else "`datm recipes` lists them."
-    where = f"{origin}: " if origin else ""
-    raise InputError(f"{where}recipe: {name!r} is no recipe; {hint}")
+    try:
+        return recipe(str(name))
+    except InputError as error:
+        raise InputError(f"{origin}{error}") from error
 
 
 def _recipe_class() -> type["Recipe"]:

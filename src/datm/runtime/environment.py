@@ -5,7 +5,6 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ def describe_environment(seed: int) -> dict[str, Any]:
     import numpy
     import torch
 
+    import datm
+
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "command": sys.argv,
         "versions": {
-            "datm": _datm_version(),
+            "datm": datm.__version__,
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": numpy.__version__,
@@ -34,13 +35,6 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "memory_bytes": _memory_bytes(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def _datm_version() -> str:
-    try:
-        return metadata.version("datm")
-    except metadata.PackageNotFoundError:
-        return "uninstalled source"
 
 
 def _commit() -> str | None:

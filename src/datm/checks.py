@@ -1,0 +1,163 @@
+"""What is looked at before a run spends anything: do its parts fit, and may the folder be used?
+
+Every check raises InputError with one sentence and changes nothing.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from datm.config import Field, differences, load_config
+from datm.config.validate import shown
+from datm.data import DataSet
+from datm.errors import InputError
+from datm.networks import make_network
+from datm.teaching import Trajectories
+
+if TYPE_CHECKING:
+    from datm.distillation import DistilledSet
+    from datm.recipes import Recipe
+
+RESULTS = (
+    "trajectories",
+    "distilled",
+    "checkpoint",
+    "metrics.jsonl",
+    "evaluation.json",
+    "report.html",
+)
+# what changes no result, only how and how fast it is reached
+FREE = ("name", "device", "compile", "distill.checkpoint_every", "distill.log_every")
+ORDER = ("teach", "distill", "evaluate")
+
+
+def check_settings(recipe: "Recipe", out: Path, adopted: bool) -> None:
+    """`out` is new, or holds a run whose begun stages had these settings.
+
+    `adopted` says that its teachers were made elsewhere, so their settings are not this recipe's.
+    """
+    config = out / "config.yaml"
+    if not config.is_file():
+        found = next((name for name in RESULTS if (out / name).exists()), None)
+        if found:
+            remedy = f"give --{found} {out / found} and " if found in RESULTS[:2] else ""
+            raise InputError(
+                f"{out}: holds {found} but no config.yaml, so its settings are not known; "
+                f"{remedy}choose another --out."
+            )
+        return
+    there = load_config(config)
+    begun = [stage for stage in ORDER if _begun(out, stage)]
+    wrong = [
+        f"{field.name} {shown(old)} there, {shown(new)} now"
+        for field, old, new in differences(there, recipe)
+        if _fixed(field, begun, adopted) and not _extends(field, old, new)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise InputError(
+            f"{out}: holds a run with other settings ({'; '.join(wrong[:4])}{more}); "
+            "give the same settings or another --out."
+        )
+
+
+def check_networks(recipe: "Recipe", data: DataSet) -> None:
+    """The teachers' network and those to evaluate exist and take the data's images."""
+    shape, classes = data.shape, len(data.classes)
+    make_network(recipe.teach.network, shape, classes)
+    for model in recipe.evaluate.models:
+        try:
+            make_network(model, shape, classes)
+        except InputError as error:
+            text = str(error).removeprefix("network: ")
+            raise InputError(f"evaluate.models: {text}") from error
+
+
+def check_ipc(ipc: int, data: DataSet) -> None:
+    """Every class has `ipc` training images to begin with."""
+    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+    k = int(counts.argmin())
+    if ipc > int(counts[k]):
+        raise InputError(
+            f"ipc: {ipc} images per class were asked for, but class {data.classes[k]!r} has "
+            f"{int(counts[k])} training images; lower ipc."
+        )
+
+
+def check_window(recipe: "Recipe", epochs: int, where: str) -> None:
+    """Teachers of `epochs` epochs hold every segment that may be drawn."""
+    match = recipe.distill.match
+    last = match.last_upper - 1 + match.teacher_epochs
+    if last > epochs:
+        raise InputError(
+            f"match.last_upper: {match.last_upper} asks for segments up to epoch {last}, but "
+            f"{where} {epochs}; lower match.last_upper or train for longer."
+        )
+
+
+def check_trajectories(
+    trajectories: Trajectories, recipe: "Recipe", data: DataSet, needed: int
+) -> None:
+    """Teachers made before: of this network, on these data, `needed` finished, long enough."""
+    classes = len(data.classes)
+    network = make_network(recipe.teach.network, data.shape, classes).spec
+    path = trajectories.path
+    if trajectories.network != network:
+        raise InputError(
+            f"{path}: its teachers are {trajectories.network}, this recipe's network is {network}; "
+            f"give --network {trajectories.network} or other trajectories."
+        )
+    _same_data(trajectories.manifest["data"], data, path, "its teachers were trained on")
+    if len(trajectories) < needed:
+        raise InputError(
+            f"{path}: {len(trajectories)} of {needed} teachers are finished; run `datm teach` to "
+            "the end first."
+        )
+    check_window(recipe, trajectories.epochs, f"the teachers in {path} have")
+
+
+def check_distilled(distilled: "DistilledSet", data: DataSet, path: Path) -> None:
+    """A distilled set made elsewhere: of these data in this training space."""
+    _same_data(distilled.meta.get("data", {}), data, path, "was distilled from")
+
+
+def _same_data(there: dict[str, Any], data: DataSet, path: Path, what: str) -> None:
+    here = data.describe()
+    for key in ("shape", "classes", "transform", "fingerprint"):
+        if there.get(key) != here[key]:
+            raise InputError(
+                f"{path}: {what} other data ({key} {_short(there.get(key))} there, "
+                f"{_short(here[key])} now); give the same data settings or another folder."
+            )
+
+
+def _begun(out: Path, stage: str) -> bool:
+    """Whether a stage has left anything in the run folder that other settings would contradict."""
+    if stage == "teach":
+        return (out / "trajectories" / "manifest.json").is_file()
+    if stage == "distill":
+        return any((out / name).exists() for name in ("checkpoint", "distilled"))
+    return False  # evaluation is redone where its settings change
+
+
+def _fixed(field: Field, begun: list[str], adopted: bool) -> bool:
+    """Whether a field may no longer change, as a stage that it decides has begun."""
+    if field.name in FREE:
+        return False
+    if field.name == "teach.teachers":  # more teachers can join until they are used
+        return "distill" in begun
+    stage = field.path[0] if field.path[0] in ORDER else "teach"
+    if adopted and field.path[0] == "teach" and field.name != "network":
+        return False
+    return any(ORDER.index(other) >= ORDER.index(stage) for other in begun)
+
+
+def _extends(field: Field, old: Any, new: Any) -> bool:
+    """Whether the change only makes a stage go on for longer."""
+    return field.name == "distill.iterations" and new > old
+
+
+def _short(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= 40 else text[:37] + "..."
