@@ -172,8 +172,10 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
 def _add_settings(parser: argparse.ArgumentParser, command: str) -> None:
     """An option for every setting, in groups."""
     from datm.config import fields
+    from datm.config.fields import SHORTHANDS
     from datm.config.validate import shown
 
+    parser.usage = f"{parser.prog} RECIPE [--OPTION VALUE | --SETTING VALUE] ..."
     groups: dict[str, argparse._ArgumentGroup] = {}
     for field in fields():
         group, _, leaf = field.name.rpartition(".")
@@ -190,6 +192,9 @@ def _add_settings(parser: argparse.ArgumentParser, command: str) -> None:
             metavar=(leaf or field.name).upper(),
             help=text.replace("%", "%%"),
         )
+    for short, name in SHORTHANDS.items():
+        add = groups[name.rpartition(".")[0]].add_argument
+        add(f"--{short}", action=_Once, dest=f"={short}", metavar="X", help=f"short for --{name} X")
 
 
 def _unexpected(argument: str, command: str | None, options: argparse.Namespace) -> str:
@@ -203,4 +208,4 @@ def _unexpected(argument: str, command: str | None, options: argparse.Namespace)
         return f"--{name}: there is no such option; `{prog} --help` lists all."
     from datm.config import fields, unknown_name
 
-    return "--" + unknown_name(name, fields(), others)
+    return unknown_name(name, fields(), others, dashes="--")

@@ -53,7 +53,12 @@ class Distilling:
 @settings
 class Evaluating:
     models: tuple[str, ...] = Field((), description="networks")
-    rates: tuple[float, ...] | None = Field(None, description="learning rates")
+    rates: tuple[float, ...] | None = Field(None, min_length=1, description="learning rates")
+    augmentation: str = Field("none", description="operations")
+
+    def __post_init__(self) -> None:
+        if self.augmentation == "blur":
+            raise InputError("augmentation: 'blur' is not known; give flip.")
 
     @field_validator("models")
     @classmethod
@@ -98,7 +103,7 @@ def test_hoisted_names_are_the_only_names() -> None:
         "name", "seed", "device", "network", "ipc",
         "data.source", "data.validation", "data.size", "teach.epochs", "distill.iterations",
         "match.method", "match.first", "match.last", "match.middle", "distill.zca",
-        "evaluate.models", "evaluate.rates",
+        "evaluate.models", "evaluate.rates", "evaluate.augmentation",
     ]  # fmt: skip
     sample = made({"ipc": 4, "match": {"method": "tesla"}, "network": "convnet-1"}, device="cpu")
     assert (sample.distill.ipc, sample.distill.match.method) == (4, "tesla")
@@ -117,6 +122,7 @@ def test_fields_say_type_default_and_description() -> None:
     assert KNOWN["match.method"].type == "'exact' or 'tesla'"
     assert KNOWN["match.middle"].type == "an integer of at least 0 or none"
     assert KNOWN["evaluate.models"].type == "a list, each text"
+    assert KNOWN["evaluate.rates"].type == "a list of at least 1, each a number or none"
     assert KNOWN["teach.epochs"].default == 7  # the group's own default, not the class's
     assert KNOWN["distill.iterations"].description == "updates"
 
@@ -188,6 +194,7 @@ def test_wrong_values_name_field_value_and_remedy(text: str, message: str) -> No
         ),
         ({"data": {"size": [8]}}, "my.yaml: data.size: [8] is not"),
         ({"match": {"first": 30}}, "match: first 30 lies after last 20; lower it."),
+        ({"evaluate": {"augmentation": "blur"}}, "evaluate.augmentation: 'blur' is not known;"),
         ({"evaluate": {"models": ["mystery"]}}, "evaluate.models: 'mystery' is not known;"),
         ({"data": "x", "data.source": "y"}, "data.source: is given twice, as data and as"),
         ({"data": {"source": "x"}, "data.source": "y"}, "data.source: is given twice, as data: s"),

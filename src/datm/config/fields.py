@@ -94,7 +94,9 @@ def type_in_words(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     if type(None) in _alternatives(annotation):
         choices.append("none")
     bounds = " and ".join(_bounds(metadata))
-    if bounds:
+    if bounds and choices[0].startswith("a list"):
+        choices[0] = choices[0].replace("a list", f"a list {bounds}", 1)
+    elif bounds:
         choices[0] = f"{choices[0]} {bounds}"
     return _either(choices)
 
@@ -163,8 +165,8 @@ def _bounds(metadata: tuple[Any, ...]) -> Iterator[str]:
         "lt": "less than {}",
         "le": "of at most {}",
         "multiple_of": "divisible by {}",
-        "min_length": "with at least {} entries",
-        "max_length": "with at most {} entries",
+        "min_length": "of at least {}",
+        "max_length": "of at most {}",
     }
     for constraint in metadata:
         for name, phrase in words.items():

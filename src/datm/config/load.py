@@ -119,16 +119,22 @@ def flatten(given: Mapping[Any, Any], known: Mapping[str, Field], origin: str = 
     return flat
 
 
-def unknown_name(name: str, known: Sequence[Field], others: Sequence[str] = ()) -> str:
-    """The sentence that refuses `name`, with the nearest valid one of `known` and `others`."""
+def unknown_name(
+    name: str, known: Sequence[Field], others: Sequence[str] = (), dashes: str = ""
+) -> str:
+    """The sentence that refuses `name`, with the nearest valid one of `known` and `others`.
+
+    `dashes` stand before a name where it was given.
+    """
     names = [*(field.name for field in known), *others]
     path = tuple(name.split("."))
     same_path = [f.name for f in known if f.path[: len(path)] == path]
     same_leaf = [n for n in names if n.split(".")[-1] == path[-1]]
     close = same_path or difflib.get_close_matches(name, names, 1, 0.75) or same_leaf
     close = close or difflib.get_close_matches(name, names, 1, 0.5)
-    hint = f"did you mean {' or '.join(close[:3])}?" if close else "`datm run --help` lists all."
-    return f"{name}: there is no such setting; {hint}"
+    near = " or ".join(dashes + other for other in close[:3])
+    hint = f"did you mean {near}?" if close else "`datm run --help` lists all."
+    return f"{dashes}{name}: there is no such setting; {hint}"
 
 
 def dump_config(recipe: "Recipe") -> str:

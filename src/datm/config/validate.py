@@ -109,6 +109,8 @@ def _sentence(error: ErrorDetails, fields: list[Field], given: Mapping[str, Give
         if any(f"{f.name}.".startswith(f"{text.partition(':')[0]}.") for f in fields):
             return text  # it opens with a field's or a group's name
         name = field.name if field else user_name(where)
+        if any(f.name == f"{name}.{text.partition(':')[0]}" for f in fields):
+            return f"{name}.{text}"  # it opens with the name of one of the group's fields
         return f"{name}: {text}" if name else text
     if field is None:
         return f"{user_name(where)}: {error['msg']}."
