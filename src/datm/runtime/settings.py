@@ -5,8 +5,8 @@ class TeachConfig:
     epochs: int = Field(default=50, gt=0, description="epochs per teacher")
 """
 
-from collections.abc import Callable
-from typing import TypeVar, dataclass_transform
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -21,3 +21,20 @@ def settings(cls: type[T]) -> type[T]:
         frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
     )
     return make(cls)
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two settings differ, as "field: A here, B there"."""
+    found = []
+    for key in [*ours, *(key for key in theirs if key not in ours)]:
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} {_short(a)} now, {_short(b)} there")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -29,13 +29,12 @@ from datm.runtime.device import Runtime
 from datm.runtime.files import writable_folder
 from datm.runtime.logs import QUIET, Console
 from datm.runtime.seeds import derived_seed, generator
-from datm.runtime.settings import settings
+from datm.runtime.settings import differences, settings
 from datm.teaching.trajectories import (
     FORMAT,
     MANIFEST,
     Trajectories,
     TrajectoryWriter,
-    differences,
     rows_on_disk,
     save_manifest,
 )

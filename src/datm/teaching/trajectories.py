@@ -129,20 +129,3 @@ def rows_on_disk(folder: Path, number: int, parameters: int) -> int:
 
 def save_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, manifest)
-
-
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Where two settings differ, as "field: A here, B there"."""
-    found = []
-    for key in [*ours, *(key for key in theirs if key not in ours)]:
-        a, b = ours.get(key), theirs.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key} {_short(a)} now, {_short(b)} there")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,41 @@
+"""The settings of a distillation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from datm.matching.window import MatchConfig
+from datm.runtime.settings import settings
+
+
+@settings
+class DistillConfig:
+    """What is optimised, and how.
+
+    Learning rates apply to the gradient of the matching loss with respect to the images in the
+    training space, the label logits and the step size. These gradients are tiny, so the rates of
+    the images are large.
+    """
+
+    ipc: int = Field(default=10, gt=0, description="images per class")
+    match: MatchConfig = Field(default_factory=MatchConfig, description="the matching gradient")
+    iterations: int = Field(default=1000, ge=0, description="updates of the distilled set")
+    initial: Literal["correct", "any"] = Field(
+        default="correct", description="real images to begin with: classified correctly, or any"
+    )
+    step_size: float = Field(default=0.01, gt=0, description="alpha at the beginning")
+    smallest_step_size: float = Field(default=1e-5, gt=0, description="alpha never falls below")
+    images_lr: float = Field(default=100.0, ge=0, description="learning rate of the images")
+    labels_lr: float = Field(default=5.0, ge=0, description="learning rate of the label logits")
+    step_size_lr: float = Field(default=1e-5, ge=0, description="learning rate of alpha")
+    images_momentum: float = Field(default=0.5, ge=0, lt=1, description="of the images' SGD")
+    labels_momentum: float = Field(default=0.9, ge=0, lt=1, description="of the labels' SGD")
+    step_size_momentum: float = Field(default=0.5, ge=0, lt=1, description="of alpha's SGD")
+    threshold: float = Field(
+        default=1.0, gt=0, description="a segment with a larger matching loss changes nothing"
+    )
+    validate_every: int = Field(default=100, gt=0, description="iterations between validations")
+    validate_networks: int = Field(default=1, gt=0, description="networks per validation")
+    validate_epochs: int = Field(default=300, gt=0, description="passes they make over the images")
+    checkpoint_every: int = Field(default=50, gt=0, description="iterations between checkpoints")
+    log_every: int = Field(default=1, gt=0, description="iterations between lines of metrics.jsonl")

@@ -1,0 +1,136 @@
+"""The distilled set: synthetic images, their soft labels, the step size, and what they are.
+
+Shapes: S images, c channels, H height, W width, K classes.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datm.data import Transform
+from datm.errors import InputError
+from datm.runtime.files import load_tensors, read_json, save_tensors, write_json
+
+FORMAT = "datm-distilled-1"
+TENSORS = "distilled.safetensors"
+META = "distilled.json"
+TRANSFORM = "transform."
+
+
+@dataclass
+class DistilledSet(Dataset[tuple[Tensor, Tensor]]):
+    """A torch Dataset of (image [c, H, W] in the training space, soft label [K]).
+
+    images: [S, c, H, W] float32 in the training space, ordered by class; logits: [S, K], the
+    soft labels before softmax; step_size: the learning rate to train with; transform: from pixels
+    to the training space, with its inverse; meta: what distilled.json says (data, network,
+    recipe, ...); records: the evaluation's.
+    """
+
+    images: Tensor
+    logits: Tensor
+    step_size: float
+    classes: tuple[str, ...]
+    transform: Transform
+    meta: dict[str, Any] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.logits[index].softmax(0)
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+        return len(self.images) // len(self.classes)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings that made the set."""
+        recipe: dict[str, Any] = self.meta["recipe"]
+        return recipe
+
+    @property
+    def network(self) -> str:
+        """Spec of the teachers' network."""
+        return str(self.meta["network"])
+
+    @property
+    def augmentation(self) -> str:
+        """The augmentation that students are trained with."""
+        return str(self.meta["augmentation"])
+
+    def pixels(self) -> Tensor:
+        """The images as they look: [S, c, H, W] in [0, 1]."""
+        return self.transform.inverse(self.images).clamp(0, 1)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over images, labels and step size."""
+        digest = hashlib.sha256(repr(self.step_size).encode())
+        for tensor in (self.images, self.logits):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the folder `path`: tensors, distilled.json, preview.png and the card README.md."""
+        from datm.reporting.card import dataset_card
+        from datm.reporting.figures import preview_png
+
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            "images": self.images,
+            "logits": self.logits,
+            "step_size": torch.tensor(self.step_size, dtype=torch.float64),
+        }
+        tensors |= {TRANSFORM + name: value for name, value in self.transform.tensors().items()}
+        save_tensors(folder / TENSORS, tensors, {"format": FORMAT})
+        pixels = self.pixels().cpu()
+        preview_png(pixels, list(self.classes), self.ipc, folder / "preview.png")
+        meta = {
+            **self.meta,
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "ipc": self.ipc,
+            "shape": list(self.images.shape[1:]),
+            "transform": self.transform.kind,
+            "step_size": self.step_size,
+            "records": self.records,
+        }
+        (folder / "README.md").write_text(dataset_card(meta, self.records), encoding="utf-8")
+        # Last, because this file is what makes the folder a distilled set.
+        write_json(folder / META, meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "DistilledSet":
+        """The set in the folder `path`. Raises InputError if it is missing or of another format."""
+        folder = Path(path)
+        if not (folder / META).is_file():
+            raise InputError(f"{folder}: holds no {META}, so no distilled set; check the path.")
+        meta = read_json(folder / META)
+        found = meta.get("format") if isinstance(meta, dict) else None
+        if found != FORMAT:
+            raise InputError(f"{folder / META}: format {found!r} is not {FORMAT!r}; distil again.")
+        tensors = load_tensors(folder / TENSORS)
+        transform = {
+            name.removeprefix(TRANSFORM): value
+            for name, value in tensors.items()
+            if name.startswith(TRANSFORM)
+        }
+        return cls(
+            images=tensors["images"],
+            logits=tensors["logits"],
+            step_size=float(tensors["step_size"]),
+            classes=tuple(meta["classes"]),
+            transform=Transform.from_tensors(meta["transform"], transform),
+            meta=meta,
+            records=meta["records"],
+        )

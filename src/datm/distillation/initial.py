@@ -1,0 +1,89 @@
+"""The real images that distillation begins with, and their first soft labels (Guo 2024, 3.3).
+
+Rule: of each class, random images that more than half of the teachers classify correctly at their
+last epoch. A class with too few is filled up with those that most teachers get right. The label is
+the mean of the logits of the teachers that are right, or of all teachers where none is.
+
+Shapes: n images, S = K x ipc chosen ones, K classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from datm.data import DataSet
+from datm.distillation.config import DistillConfig
+from datm.errors import InputError
+from datm.networks import Network, Predictor
+from datm.runtime.logs import Console
+from datm.runtime.seeds import generator
+from datm.teaching import Trajectories
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the teachers say of every training image at their last epoch.
+
+    right [n] int64: how many teachers classify it correctly; logits [n, K]: the first soft label.
+    """
+
+    right: Tensor
+    logits: Tensor
+    teachers: int
+
+
+def check_ipc(data: DataSet, ipc: int) -> None:
+    """Raises InputError where a class has fewer than `ipc` training images."""
+    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+    smallest = int(counts.argmin())
+    if counts[smallest] < ipc:
+        raise InputError(
+            f"ipc: {ipc} images per class are more than the {int(counts[smallest])} training images"
+            f" of class {data.classes[smallest]!r}; give at most that many."
+        )
+
+
+def ask_teachers(
+    data: DataSet, trajectories: Trajectories, network: Network, compile: bool
+) -> Opinion:
+    """Every teacher's scores on the training images, reduced to an `Opinion`."""
+    labels = data.train.labels
+    images = data.transform(data.train.images)
+    predictor = Predictor(network, compile)
+    right = torch.zeros_like(labels)
+    of_right = torch.zeros(len(labels), len(data.classes), device=labels.device)
+    of_all = torch.zeros_like(of_right)
+    for teacher in range(len(trajectories)):
+        params = trajectories.weights(teacher, trajectories.epochs).to(labels.device)
+        scores = predictor.scores(params, images, reference=images)
+        hit = scores.argmax(1) == labels
+        right += hit
+        of_right += scores * hit[:, None]
+        of_all += scores
+    mean_of_right = of_right / right.clamp(min=1)[:, None]
+    logits = torch.where(right[:, None] > 0, mean_of_right, of_all / len(trajectories))
+    return Opinion(right, logits, len(trajectories))
+
+
+def choose_initial(
+    data: DataSet, opinion: Opinion, config: DistillConfig, seed: int, console: Console
+) -> Tensor:
+    """Rows [S] int64 of the training split to begin with, in class order."""
+    chosen = []
+    majority = opinion.teachers // 2 + 1
+    for number, name in enumerate(data.classes):
+        rows = (data.train.labels == number).nonzero().squeeze(1).cpu()
+        draw = generator(seed, "initial", number)
+        rows = rows[torch.randperm(len(rows), generator=draw)]
+        if config.initial == "correct":
+            right = opinion.right.cpu()[rows].clamp(max=majority)
+            enough = int((right == majority).sum())
+            if enough < config.ipc:
+                console.warn(
+                    f"class {name!r}: most teachers classify only {enough} of its images"
+                    f" correctly; {config.ipc - enough} others fill up its {config.ipc}."
+                )
+            rows = rows[right.argsort(descending=True, stable=True)]
+        chosen.append(rows[: config.ipc])
+    return torch.cat(chosen)

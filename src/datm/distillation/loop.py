@@ -1,0 +1,353 @@
+"""The distillation loop (Guo 2024, algorithm 1).
+
+Each iteration draws segments inside the window, matches them, and updates images, label logits
+and step size. Every draw depends on the seed and the iteration alone and the state is replaced as
+a whole, so a run may stop anywhere and continues to the same bits (on a CPU).
+
+Letters: N inner steps, B batch, S synthetic images, M epochs a segment spans.
+"""
+
+import dataclasses
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datm.augment import draw_augmentation
+from datm.batches import BatchStream
+from datm.data import DataSet
+from datm.distillation.config import DistillConfig
+from datm.distillation.distilled_set import DistilledSet
+from datm.distillation.initial import ask_teachers, check_ipc, choose_initial
+from datm.distillation.state import State, load_state, save_state
+from datm.errors import InputError
+from datm.evaluation.train import Protocol, train_network
+from datm.matching import (
+    MatchGradient,
+    Segment,
+    Student,
+    draw_segment,
+    match_gradient,
+    student_loss,
+    upper_epoch,
+)
+from datm.networks import Predictor, make_network
+from datm.runtime.device import Runtime
+from datm.runtime.files import save_tensors, writable_folder
+from datm.runtime.logs import QUIET, Console
+from datm.runtime.metrics import Metrics
+from datm.runtime.seeds import derived_seed, generator
+from datm.teaching import Trajectories
+
+SKIPS_ALLOWED = 100
+
+
+def distill(
+    data: DataSet,
+    trajectories: Trajectories,
+    config: DistillConfig,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    runtime: Runtime | None = None,
+    seed: int = 0,
+    console: Console = QUIET,
+) -> DistilledSet:
+    """Distil `data` into config.ipc images per class that follow the teachers' trajectories.
+
+    Returns the iterate with the best accuracy on the validation split (without one: the last).
+    With `out`, a run folder, checkpoint/, metrics.jsonl and distilled/ are written there, and an
+    interrupted distillation continues. Raises InputError where data, trajectories and settings do
+    not fit together, or when the updates diverge.
+    """
+    check(data, trajectories, config)
+    runtime = runtime or Runtime()
+    folder = writable_folder(out) if out is not None else None
+    job = _Job(data, trajectories, config, runtime, seed)
+    state = load_state(folder / "checkpoint", job.identity, job.device) if folder else None
+    if state is None:
+        state = job.begin(console)
+        if folder:
+            _save_iterate(folder / "distilled" / "initial.safetensors", state)
+            save_state(folder / "checkpoint", state, job.identity)
+    state = _iterate(job, state, folder, console)
+    distilled = job.result(state)
+    if folder:
+        distilled.save(folder / "distilled")
+        _save_iterate(folder / "distilled" / "last.safetensors", state)
+    return distilled
+
+
+def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> None:
+    """Raises InputError where data, trajectories and settings do not fit together."""
+    check_ipc(data, config.ipc)
+    theirs = trajectories.manifest["data"]
+    for name, ours in data.describe().items():
+        if theirs.get(name) != ours:
+            raise InputError(
+                f"{trajectories.path}: its teachers saw other data ({name} {theirs.get(name)!r},"
+                f" here {ours!r}); teach on this data, or give theirs."
+            )
+    if not len(trajectories):
+        raise InputError(f"{trajectories.path}: no teacher is finished; run `datm teach` first.")
+    needed = config.match.last_upper - 1 + config.match.teacher_epochs
+    if needed > trajectories.epochs:
+        raise InputError(
+            f"match.last_upper: segments end at epoch {needed}, but the teachers in"
+            f" {trajectories.path} have {trajectories.epochs} epochs; lower it or teach for longer."
+        )
+
+
+class _Job:
+    """What every iteration needs and none changes."""
+
+    def __init__(
+        self,
+        data: DataSet,
+        trajectories: Trajectories,
+        config: DistillConfig,
+        runtime: Runtime,
+        seed: int,
+    ) -> None:
+        self.device = runtime.torch_device()
+        self.data = data.to(self.device)
+        self.trajectories = trajectories
+        self.config = config
+        self.runtime = runtime
+        self.seed = seed
+        shape, classes = data.shape, len(data.classes)
+        self.network = make_network(trajectories.network, shape, classes, runtime.precision)
+        self.student = Student(student_loss(self.network), runtime.compile)
+        self.predictor = Predictor(self.network, runtime.compile)
+        self.augmentation = trajectories.augmentation
+        validation = self.data.validation
+        self.held_out = self.data.transform(validation.images), validation.labels
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the iterates: what a checkpoint must share to be continued."""
+        plain = dataclasses.asdict(self.config)
+        # How long and how often changes no iterate, only which of them are seen.
+        for name in ("iterations", "checkpoint_every", "log_every"):
+            del plain[name]
+        return {
+            "distill": plain,
+            "data": self.data.fingerprint,
+            "network": self.network.spec,
+            "teachers": [teacher["seed"] for teacher in self.trajectories.finished],
+            "seed": self.seed,
+            "precision": self.runtime.precision,
+        }
+
+    def begin(self, console: Console) -> State:
+        """Real images with the teachers' soft labels."""
+        opinion = ask_teachers(self.data, self.trajectories, self.network, self.runtime.compile)
+        rows = choose_initial(self.data, opinion, self.config, self.seed, console).to(self.device)
+        images = self.data.transform(self.data.train.images[rows])
+        return State.begin(images, opinion.logits[rows], self.config.step_size)
+
+    def gradient(self, state: State, number: int) -> tuple[Segment, MatchGradient]:
+        """Match segment `number` of the iteration that follows `state`."""
+        match = self.config.match
+        path = self.seed, "distill", state.iteration, number
+        draw = generator(*path, "segment")
+        segment = draw_segment(match, state.iteration, len(self.trajectories), draw)
+        ends = self.trajectories.segment(segment.teacher, segment.start, match.teacher_epochs)
+        start, target = (end.to(self.device) for end in ends)
+        stream = BatchStream(len(state.images), match.batch, *path, "batches")
+        batches = stream.stack(match.inner_steps).to(self.device)
+        draws = [
+            draw_augmentation(self.augmentation, stream.batch, generator(*path, "augment", step))
+            for step in range(match.inner_steps)
+        ]
+
+        def augment(step: int, images: Tensor) -> Tensor:
+            return draws[step](images)
+
+        return segment, match_gradient(
+            self.student,
+            start,
+            target,
+            state.images,
+            state.logits,
+            state.step_size,
+            batches,
+            match.gradient,
+            augment,
+        )
+
+    def validate(self, state: State) -> float:
+        """Mean validation accuracy of fresh networks trained on the present iterate."""
+        protocol = Protocol(
+            learning_rate=float(state.step_size),
+            epochs=self.config.validate_epochs,
+            augmentation=self.augmentation,
+        )
+        total = 0.0
+        for number in range(self.config.validate_networks):
+            seed = derived_seed(self.seed, "validate", number)
+            images, logits = state.images, state.logits
+            params = train_network(self.network, self.student, images, logits, protocol, seed)
+            total += self.predictor.accuracy(params, *self.held_out, reference=images)
+        return total / self.config.validate_networks
+
+    def result(self, state: State) -> DistilledSet:
+        """The best iterate as a distilled set."""
+        meta = {
+            "data": self.data.describe(),
+            "network": self.network.spec,
+            "augmentation": self.augmentation,
+            "iteration": state.best_iteration,
+            "iterations": state.iteration,
+            "validation_accuracy": state.best_accuracy if len(self.data.validation) else None,
+            "recipe": {"distill": dataclasses.asdict(self.config), "seed": self.seed},
+            "teachers": {
+                "count": len(self.trajectories),
+                "settings": self.trajectories.manifest["settings"],
+            },
+            "precision": self.runtime.precision,
+            "seconds": state.seconds,
+        }
+        return DistilledSet(
+            images=state.best_images.cpu(),
+            logits=state.best_logits.cpu(),
+            step_size=float(state.best_step_size),
+            classes=self.data.classes,
+            transform=self.data.transform.to("cpu"),
+            meta=meta,
+        )
+
+
+def _iterate(job: _Job, state: State, folder: Path | None, console: Console) -> State:
+    """Iterate to the end; save on the way, and on Ctrl-C before passing it on."""
+    config = job.config
+    if state.iteration >= config.iterations and state.validated == state.iteration:
+        return state
+    metrics = Metrics(folder / "metrics.jsonl", state.iteration, console) if folder else None
+    saved = state
+    console.start("distil", config.iterations, state.iteration)
+    try:
+        while True:
+            state = _validated(job, state, metrics, console)
+            due = state.iteration % config.checkpoint_every == 0
+            if folder and state is not saved and (due or state.validated == state.iteration):
+                save_state(folder / "checkpoint", state, job.identity)
+                saved = state
+            if state.iteration >= config.iterations:
+                break
+            state = _step(job, state, metrics, console)
+    finally:
+        # Also on Ctrl-C: `state` is always the whole state after some iteration.
+        if folder and state is not saved:
+            save_state(folder / "checkpoint", state, job.identity)
+        if metrics:
+            metrics.close()
+    console.finish(f"best at iteration {state.best_iteration}")
+    return state
+
+
+def _validated(job: _Job, state: State, metrics: Metrics | None, console: Console) -> State:
+    """Judge the present iterate where that is due; without validation images, the last is best."""
+    due = state.iteration % job.config.validate_every == 0
+    if state.validated == state.iteration or not (due or state.iteration >= job.config.iterations):
+        return state
+    if not len(job.data.validation):
+        return replace(state, best_accuracy=-1.0).judged(0.0)
+    began = time.monotonic()
+    accuracy = job.validate(state)
+    state = replace(state.judged(accuracy), seconds=state.seconds + time.monotonic() - began)
+    best = state.best_iteration == state.iteration
+    if metrics:
+        metrics.append(
+            {"iteration": state.iteration, "validation_accuracy": accuracy, "best": best}
+        )
+    console.advance(state.iteration, validation=accuracy)
+    return state
+
+
+def _step(job: _Job, state: State, metrics: Metrics | None, console: Console) -> State:
+    """One iteration: match every segment, average those under the threshold, update."""
+    began = time.monotonic()
+    config = job.config
+    matched = [job.gradient(state, number) for number in range(config.match.segments)]
+    usable = [gradient for _, gradient in matched if _usable(gradient, config.threshold)]
+    losses = [float(gradient.loss) for _, gradient in matched]
+    mean = _mean(usable) if usable else None
+    new = state.updated(mean, config) if mean else state
+    skips = 0 if usable else state.skipped_in_a_row + 1
+    if skips > SKIPS_ALLOWED:
+        raise InputError(
+            f"distill: {skips} iterations in a row had matching losses above the threshold"
+            f" {config.threshold} (last: {losses[-1]:.3g}); lower the learning rates or the step"
+            " size, or raise distill.threshold."
+        )
+    seconds = time.monotonic() - began
+    new = replace(
+        new,
+        iteration=state.iteration + 1,
+        skipped_in_a_row=skips,
+        seconds=state.seconds + seconds,
+    )
+    loss = sum(losses) / len(losses)
+    if metrics and new.iteration % config.log_every == 0:
+        metrics.append(
+            {
+                "iteration": new.iteration,
+                "loss": loss,
+                "segments": [
+                    [segment.teacher, segment.start, value]
+                    for (segment, _), value in zip(matched, losses, strict=True)
+                ],
+                "upper_epoch": upper_epoch(config.match, state.iteration),
+                "step_size": float(new.step_size),
+                "images_grad_norm": float(mean.images_grad.norm()) if mean else None,
+                "logits_grad_norm": float(mean.logits_grad.norm()) if mean else None,
+                "step_size_grad": float(mean.step_size_grad) if mean else None,
+                "skipped": mean is None,
+                "seconds": seconds,
+            }
+        )
+    console.advance(new.iteration, loss=loss, step_size=float(new.step_size))
+    return new
+
+
+def _usable(gradient: MatchGradient, threshold: float) -> bool:
+    """The threshold rule, and a finite gradient."""
+    values = gradient.images_grad, gradient.logits_grad, gradient.step_size_grad
+    finite = all(bool(torch.isfinite(value).all()) for value in values)
+    return finite and float(gradient.loss) <= threshold
+
+
+def _mean(gradients: list[MatchGradient]) -> MatchGradient:
+    def mean(name: str) -> Tensor:
+        return torch.stack([getattr(gradient, name) for gradient in gradients]).mean(0)
+
+    if len(gradients) == 1:
+        return gradients[0]
+    names = "loss", "images_grad", "logits_grad", "step_size_grad", "student"
+    return MatchGradient(*(mean(name) for name in names))
+
+
+def _save_iterate(path: Path, state: State) -> None:
+    names = "images", "logits", "step_size"
+    save_tensors(path, {name: getattr(state, name) for name in names})
+
+
+def initial_set(distilled: DistilledSet, folder: Path) -> DistilledSet | None:
+    """The set before distillation, from the folder where `distilled` was saved; None if absent."""
+    from datm.runtime.files import load_tensors
+
+    path = folder / "initial.safetensors"
+    if not path.exists():
+        return None
+    tensors = load_tensors(path)
+    return replace(
+        distilled,
+        images=tensors["images"],
+        logits=tensors["logits"],
+        step_size=float(tensors["step_size"]),
+        records=[],
+    )

@@ -1,0 +1,120 @@
+"""The state of a distillation between two iterations, and its file.
+
+Shapes: S images, c channels, H height, W width, K classes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from datm.distillation.config import DistillConfig
+from datm.errors import InputError
+from datm.matching import MatchGradient
+from datm.runtime.files import load_tensors, save_tensors
+from datm.runtime.settings import differences
+
+FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the next iteration depends on. A new one is made by each update.
+
+    images [S, c, H, W], logits [S, K], step_size []: what is distilled; *_velocity: momentum;
+    best_*: the iterate with the highest validation accuracy so far.
+    """
+
+    images: Tensor
+    logits: Tensor
+    step_size: Tensor
+    images_velocity: Tensor
+    logits_velocity: Tensor
+    step_size_velocity: Tensor
+    best_images: Tensor
+    best_logits: Tensor
+    best_step_size: Tensor
+    iteration: int = 0
+    best_iteration: int = 0
+    best_accuracy: float = -1.0
+    validated: int = -1
+    skipped_in_a_row: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, images: Tensor, logits: Tensor, step_size: float) -> "State":
+        alpha = torch.tensor(step_size, device=images.device)
+        return cls(
+            images=images,
+            logits=logits,
+            step_size=alpha,
+            images_velocity=torch.zeros_like(images),
+            logits_velocity=torch.zeros_like(logits),
+            step_size_velocity=torch.zeros_like(alpha),
+            best_images=images,
+            best_logits=logits,
+            best_step_size=alpha,
+        )
+
+    def updated(self, gradient: MatchGradient, config: DistillConfig) -> "State":
+        """One step of SGD with momentum, as in torch.optim, with a rate for each of the three."""
+        images_velocity = config.images_momentum * self.images_velocity + gradient.images_grad
+        logits_velocity = config.labels_momentum * self.logits_velocity + gradient.logits_grad
+        alpha_velocity = (
+            config.step_size_momentum * self.step_size_velocity + gradient.step_size_grad
+        )
+        alpha = self.step_size - config.step_size_lr * alpha_velocity
+        return replace(
+            self,
+            images=self.images - config.images_lr * images_velocity,
+            logits=self.logits - config.labels_lr * logits_velocity,
+            step_size=alpha.clamp(min=config.smallest_step_size),
+            images_velocity=images_velocity,
+            logits_velocity=logits_velocity,
+            step_size_velocity=alpha_velocity,
+        )
+
+    def judged(self, accuracy: float) -> "State":
+        """After a validation of the present iterate."""
+        state = replace(self, validated=self.iteration)
+        if accuracy <= self.best_accuracy:
+            return state
+        return replace(
+            state,
+            best_accuracy=accuracy,
+            best_iteration=self.iteration,
+            best_images=self.images,
+            best_logits=self.logits,
+            best_step_size=self.step_size,
+        )
+
+
+def save_state(folder: Path, state: State, identity: Mapping[str, Any]) -> None:
+    """Write the checkpoint: tensors, and the rest in the same file, so that they agree."""
+    values = {field.name: getattr(state, field.name) for field in fields(state)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    numbers = {name: value for name, value in values.items() if name not in tensors}
+    metadata = {"numbers": json.dumps(numbers), "identity": json.dumps(identity)}
+    save_tensors(folder / FILE, tensors, metadata)
+
+
+def load_state(folder: Path, identity: Mapping[str, Any], device: torch.device) -> State | None:
+    """The checkpoint in `folder`, or None. Raises InputError if it is of another distillation."""
+    if not (folder / FILE).exists():
+        return None
+    tensors = load_tensors(folder / FILE, str(device))
+    with safe_open(folder / FILE, framework="pt") as file:
+        metadata = file.metadata()
+    theirs = json.loads(metadata["identity"])
+    if differs := differences(json.loads(json.dumps(identity)), theirs):
+        raise InputError(
+            f"{folder / FILE}: belongs to another distillation ({'; '.join(differs)});"
+            " choose another folder or the same settings."
+        )
+    values: dict[str, Any] = {**tensors, **json.loads(metadata["numbers"])}
+    return State(**values)

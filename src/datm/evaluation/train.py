@@ -1,0 +1,72 @@
+"""Training one fresh network on a set of images with soft or hard labels.
+
+Shapes: n images, c channels, H height, W width, K classes, P parameters, B batch.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datm.augment import draw_augmentation
+from datm.batches import BatchStream
+from datm.matching import Student
+from datm.networks import Network
+from datm.runtime.seeds import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a network is trained: the papers' protocol (Zhao 2021; Guo 2024, appendix)."""
+
+    learning_rate: float
+    """of SGD; divided by 10 after half of the steps"""
+    epochs: int
+    """passes over the images"""
+    batch: int = 256
+    """images per step, at most all of them"""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    augmentation: str = "none"
+    """differentiable Siamese augmentation, one operation drawn per step"""
+
+    def steps(self, count: int) -> int:
+        """SGD steps that these epochs take over `count` images."""
+        batch = min(self.batch, count)
+        return self.epochs * max(1, round(count / batch))
+
+    def describe(self, count: int) -> dict[str, Any]:
+        """The protocol as plain values, with the number of steps over `count` images."""
+        return {**asdict(self), "batch": min(self.batch, count), "steps": self.steps(count)}
+
+
+@torch.no_grad()
+def train_network(
+    network: Network,
+    student: Student,
+    images: Tensor,
+    logits: Tensor,
+    protocol: Protocol,
+    seed: int,
+) -> Tensor:
+    """Parameters [P] of a fresh network after training on `images` [n, c, H, W], training space.
+
+    `logits` [n, K] are label logits (`hard_logits` for class numbers); `student` holds the
+    compiled loss of `network`. All randomness comes from `seed`. SGD as in torch.optim: decay is
+    added to the gradient, momentum starts at the first gradient.
+    """
+    device = images.device
+    params = network.initial(generator(seed, "initial")).to(device)
+    velocity = torch.zeros_like(params)
+    stream = BatchStream(len(images), protocol.batch, seed, "order")
+    steps = protocol.steps(len(images))
+    for step in range(steps):
+        rows = stream[step].to(device)
+        draw = generator(seed, "augment", step)
+        augment = draw_augmentation(protocol.augmentation, len(rows), draw)
+        gradient, _ = student.gradient(params, augment(images[rows]), logits[rows])
+        velocity = protocol.momentum * velocity + gradient + protocol.weight_decay * params
+        rate = protocol.learning_rate * (1.0 if step < (steps + 1) // 2 else 0.1)
+        params = params - rate * velocity
+    return params
