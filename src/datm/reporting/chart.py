@@ -73,7 +73,7 @@ class Axis:
         if self.whole:
             step = max(1, round(step))
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [round(i * step, 12) for i in range(first, last + 1)]
+        return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 
     def _log_ticks(self) -> list[float]:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -91,8 +91,8 @@ class Axis:
     def text(self, value: float) -> str:
         """A tick's number, short."""
         if value != 0 and not 1e-3 <= abs(value) < 1e6:
-            mantissa, exponent = f"{value:.0e}".split("e")
-            return f"{mantissa}e{int(exponent)}{self.unit}"
+            mantissa, exponent = f"{value:e}".split("e")
+            return f"{float(mantissa):.3g}e{int(exponent)}{self.unit}"
         return f"{value:,.6g}{self.unit}" if abs(value) < 1000 else f"{value:,.0f}{self.unit}"
 
 

@@ -55,8 +55,11 @@ def verdict_section(run: RunFolder, decided: Verdict) -> str:
         "Lossless means: the mean accuracy on the distilled set is at or above that on all the "
         "real data. The interval is Welch’s, over the networks that were trained."
     )
+    smoke = ""
+    if (run.environment or {}).get("smoke"):
+        smoke = missing("A smoke run: the stages work here, the accuracies mean nothing.")
     return (
-        f'<div class="verdict {kind}"><h2>{esc(decided.headline)}</h2>'
+        f'{smoke}<div class="verdict {kind}"><h2>{esc(decided.headline)}</h2>'
         f'<p>{tidy(decided.sentence)}</p>{more}<p class="small">{rule}</p></div>'
         f"{_tiles(run, model)}"
     )

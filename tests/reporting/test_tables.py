@@ -1,0 +1,59 @@
+"""The tables of results as text and as Markdown."""
+
+from run_folders import digits_records, record
+
+from datm.reporting import markdown_table, results_table
+from datm.reporting.tables import in_order, markdown_text
+
+
+def test_terminal_table_word_for_word():
+    records = [
+        record("distilled", 100, [0.93, 0.95], 10, "convnet-2"),
+        record("random", 20, [0.60, 0.62], 2, "convnet-2"),
+        record("random", 100, [0.87, 0.89], 10, "convnet-2"),
+        record("initial", 100, [0.90], 10, "convnet-2"),
+        record("full", 1257, [0.98, 0.99], None, "convnet-2"),
+    ]
+    assert results_table(records) == "\n".join(
+        (
+            "training set         model      images  images per class  accuracy %  networks",
+            "───────────────────  ─────────  ──────  ────────────────  ──────────  ────────",
+            "all real data        convnet-2   1,257               all  98.5 ± 0.7         2",
+            "random real images   convnet-2      20                 2  61.0 ± 1.4         2",
+            "random real images   convnet-2     100                10  88.0 ± 1.4         2",
+            "before distillation  convnet-2     100                10        90.0         1",
+            "distilled            convnet-2     100                10  94.0 ± 1.4         2",
+        )
+    )
+
+
+def test_networks_stay_together_and_other_real_choices_stand_with_the_random_ones():
+    records = [
+        record("distilled", 10, [0.5], 1, "mlp"),
+        record("distilled", 10, [0.5], 1, "convnet-2"),
+        record("herding", 10, [0.5], 1, "mlp"),
+        record("full", 99, [0.9], None, "mlp"),
+    ]
+    assert [(r["model"], r["what"]) for r in in_order(records)] == [
+        ("mlp", "full"),
+        ("mlp", "herding"),
+        ("mlp", "distilled"),
+        ("convnet-2", "distilled"),
+    ]
+    assert "herding real images" in results_table(records)
+
+
+def test_markdown_table_has_the_same_cells():
+    lines = markdown_table(digits_records()).splitlines()
+    assert len(lines) == 2 + len(digits_records())
+    assert all(line.count("|") == 7 for line in lines)
+    assert lines[2] == "| all real data | convnet-2,width=32 | 1,257 | all | 98.4 ± 0.2 | 5 |"
+
+
+def test_no_records_give_the_head_alone():
+    assert len(results_table([]).splitlines()) == 2
+    assert len(markdown_table([]).splitlines()) == 2
+
+
+def test_markdown_shows_any_text_as_it_is():
+    assert markdown_text("a|b\n<i>*c*") == "a\\|b &lt;i>\\*c\\*"
