@@ -16,13 +16,26 @@ def test_terminal_table_word_for_word():
     ]
     assert results_table(records) == "\n".join(
         (
-            "training set         model      images  images per class  accuracy %  networks",
-            "───────────────────  ─────────  ──────  ────────────────  ──────────  ────────",
-            "all real data        convnet-2   1,257               all  98.5 ± 0.7         2",
-            "random real images   convnet-2      20                 2  61.0 ± 1.4         2",
-            "random real images   convnet-2     100                10  88.0 ± 1.4         2",
-            "before distillation  convnet-2     100                10        90.0         1",
-            "distilled            convnet-2     100                10  94.0 ± 1.4         2",
+            "model: convnet-2",
+            "training set         images  images per class  accuracy %  networks",
+            "───────────────────  ──────  ────────────────  ──────────  ────────",
+            "all real data         1,257               all  98.5 ± 0.7         2",
+            "random real images       20                 2  61.0 ± 1.4         2",
+            "random real images      100                10  88.0 ± 1.4         2",
+            "before distillation     100                10        90.0         1",
+            "distilled               100                10  94.0 ± 1.4         2",
+        )
+    )
+
+
+def test_several_networks_get_a_column():
+    full = record("full", 9, [0.9], None, "convnet-2")
+    assert results_table([full, record("full", 9, [0.8], None, "mlp")]) == "\n".join(
+        (
+            "training set   model      images  images per class  accuracy %  networks",
+            "─────────────  ─────────  ──────  ────────────────  ──────────  ────────",
+            "all real data  convnet-2       9               all        90.0         1",
+            "all real data  mlp             9               all        80.0         1",
         )
     )
 

@@ -127,9 +127,10 @@ def start_epoch_plot(run: RunFolder) -> str:
     ]
     if not found:
         return ""
+    sides = [e + side for e, _, _ in found for side in (-0.4, 0.4)]
     kept = found[:: -(-len(found) // DOTS)]
     chart = Chart(
-        Axis.around("start epoch of the segment", [e for e, _, _ in found], whole=True),
+        Axis.around("start epoch of the segment", sides, whole=True, pad=0.02),
         Axis.around("matching loss (log scale)", [v for _, v, _ in found], log=True),
         "Matching loss by the epoch at which the segment starts",
     )
@@ -181,7 +182,8 @@ def teachers_plot(run: RunFolder) -> str:
     looks = {"validation_accuracy": ("dashed c2", "validation"), "test_accuracy": ("c1", "test")}
     for key, (style, name) in looks.items():
         for line in curves[key][:THIN_LINES]:
-            chart.line([e for e, _ in line], [v for _, v in line], f"faint {style}")
+            look = f"faint {style.removeprefix('dashed ')}"
+            chart.line([e for e, _ in line], [v for _, v in line], look)
         means = mean_curve(curves[key])
         if means:
             last = f"{name}, mean: {means[-1][1]:.1f} % at epoch {means[-1][0]}"

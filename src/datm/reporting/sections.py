@@ -33,7 +33,8 @@ def header(run: RunFolder) -> str:
     if run.meta:
         images = run.meta["ipc"] * len(run.meta["classes"])
         facts.append(f"{run.meta['ipc']:,} per class, {images:,} images")
-        if real := run.data.get("train"):
+        full = pick(run.records, "full", run.model)
+        if real := full["images"] if full else run.data.get("train"):
             facts[-1] += f" in place of {real:,} ({percent(images / real)})"
     network = (run.meta or run.manifest or {}).get("network")
     facts += [str(network)] if network else []

@@ -47,12 +47,24 @@ def cells(record: Record) -> tuple[str, ...]:
 
 
 def results_table(records: Sequence[Record]) -> str:
-    """The records as aligned plain text, a line each under a head; accuracies are mean ± std."""
+    """The records as aligned plain text, a line each under a head; accuracies are mean ± std.
+
+    A network that all the records share is named once, in a line above, to keep the table narrow.
+    """
+    models = {str(r["model"]) for r in records}
     rows = [HEAD, *(cells(record) for record in in_order(records))]
+    if len(models) == 1:
+        rows = [(row[0], *row[2:]) for row in rows]
+        return f"model: {models.pop()}\n{_aligned(rows, LEFT - 1)}"
+    return _aligned(rows, LEFT)
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int) -> str:
+    """Rows under a head and a rule; the first `left` columns set to the left, others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            text.ljust(width) if i < LEFT else text.rjust(width)
+            text.ljust(width) if i < left else text.rjust(width)
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
