@@ -70,7 +70,8 @@ def run(
     """Run `stages` of the recipe in the run folder `out`; what is complete is not repeated.
 
     Args:
-        smoke: shrink the recipe (see `smoke.py`); a folder of such a run stays one.
+        smoke: shrink the recipe and the data (see `smoke.py`); a folder of such a run keeps to the
+            few images without being told again.
         trajectories, distilled: folders made elsewhere, used in place of the stages before them;
             the run folder gets a link to them.
 
@@ -78,9 +79,9 @@ def run(
     with nothing overwritten, where the recipe, the data and what `out` holds do not fit together.
     """
     out = Path(out)
-    if smoke or _is_smoke(out):
-        recipe, smoke = smoke_recipe(recipe), True
-    job = _Job(recipe, out, smoke, console, trajectories, distilled, stages)
+    if smoke:
+        recipe = smoke_recipe(recipe)
+    job = _Job(recipe, out, smoke or _is_smoke(out), console, trajectories, distilled, stages)
     job.start()
     records: list[Record] = []
     if "teach" in stages and not job.adopts_distilled:
