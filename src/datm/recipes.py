@@ -59,7 +59,7 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name].recipe
 
 
-def _digits(name: str, ipc: int, match: MatchConfig, *, iterations: int) -> Recipe:
+def _digits(name: str, ipc: int, match: MatchConfig, iterations: int) -> Recipe:
     return Recipe(
         name=name,
         runtime=Runtime(compile=True),
@@ -68,22 +68,34 @@ def _digits(name: str, ipc: int, match: MatchConfig, *, iterations: int) -> Reci
             teachers=5,
             epochs=40,
             batch=100,
-            learning_rate=0.03,
+            learning_rate=0.1,
             augmentation="crop_scale_rotate",
         ),
         distill=DistillConfig(
             ipc=ipc,
             match=match,
             iterations=iterations,
-            step_size=0.02,
+            step_size=0.05,
             images_lr=100,
             labels_lr=2,
             step_size_lr=1e-5,
             validate_every=50,
             validate_epochs=200,
         ),
-        evaluate=EvaluateConfig(epochs=500, full_epochs=100, random_multiples=(2, 5, 10)),
+        evaluate=EvaluateConfig(
+            epochs=500,
+            batch=100,
+            full_epochs=100,
+            learning_rates=(0.03, 0.1),
+            random_multiples=(2, 5),
+        ),
     )
+
+
+_DIGITS_1 = MatchConfig(inner_steps=20, teacher_epochs=2, batch=10, last_upper=4)
+_DIGITS_10 = MatchConfig(
+    inner_steps=20, teacher_epochs=2, batch=100, first_upper=4, last_upper=15, expansion=100
+)
 
 
 def _cifar10(
@@ -91,50 +103,121 @@ def _cifar10(
 ) -> Recipe:
     return Recipe(
         name=f"cifar10-ipc{ipc}",
-        runtime=Runtime(compile=True, precision="bfloat16"),
+        runtime=Runtime(compile=True),
         data=DataConfig(source="cifar10", transform="zca"),
-        teach=TeachConfig(
-            network="convnet-3",
-            teachers=100,
-            epochs=max(match.last_upper + match.teacher_epochs, 20),
-        ),
+        teach=TeachConfig(network="convnet-3", teachers=100, epochs=100),
         distill=DistillConfig(
             ipc=ipc,
             match=match,
             iterations=10_000,
-            step_size=0.01,
             images_lr=images_lr,
             labels_lr=labels_lr,
             step_size_lr=step_size_lr,
             validate_every=200,
+            log_every=10,
         ),
-        evaluate=EvaluateConfig(batch=128, learning_rates=(0.01,)),
     )
 
 
-_IPC10 = MatchConfig(
-    inner_steps=20, teacher_epochs=2, batch=100, lower=0, first_upper=5, last_upper=20, expansion=150
-)
+# Rows of DATM's released configurations: N, M, B, T-, T, T+, expansion.
+_CIFAR10 = [
+    _cifar10(
+        1,
+        MatchConfig(inner_steps=80, teacher_epochs=2, batch=10, last_upper=4),
+        images_lr=100,
+        labels_lr=5,
+        step_size_lr=1e-7,
+    ),
+    _cifar10(
+        10,
+        MatchConfig(
+            inner_steps=80,
+            teacher_epochs=2,
+            batch=100,
+            first_upper=10,
+            last_upper=20,
+            expansion=1000,
+        ),
+        images_lr=100,
+        labels_lr=2,
+        step_size_lr=1e-5,
+    ),
+    _cifar10(
+        50,
+        MatchConfig(
+            inner_steps=80,
+            teacher_epochs=2,
+            batch=500,
+            first_upper=20,
+            last_upper=40,
+            expansion=2000,
+        ),
+        images_lr=1000,
+        labels_lr=2,
+        step_size_lr=1e-5,
+    ),
+    _cifar10(
+        500,
+        MatchConfig(inner_steps=40, teacher_epochs=2, batch=1000, lower=40, last_upper=60),
+        images_lr=50,
+        labels_lr=10,
+        step_size_lr=1e-5,
+    ),
+    _cifar10(
+        1000,
+        MatchConfig(inner_steps=100, teacher_epochs=2, batch=1000, lower=40, last_upper=60),
+        images_lr=50,
+        labels_lr=10,
+        step_size_lr=1e-5,
+    ),
+]
+_PUBLISHED = {
+    1: "46.9 ± 0.5",
+    10: "66.8 ± 0.2",
+    50: "76.1 ± 0.3",
+    500: "83.5 ± 0.2",
+    1000: "85.5 ± 0.4",
+}
+
+FORWARD_GFLOP = 0.101
+"""One image through ConvNet-3 at 32x32; a training step costs 3 such passes, a matched one 11."""
+
+
+def _cifar10_entry(row: Recipe) -> Entry:
+    match, teachers = row.distill.match, row.teach
+    iteration = 11 * FORWARD_GFLOP * match.inner_steps * min(match.batch, 10 * row.distill.ipc)
+    teaching = 3 * FORWARD_GFLOP * 45_000 * teachers.epochs * teachers.teachers
+    disk = teachers.teachers * (teachers.epochs + 1) * 320_010 * 4
+    return Entry(
+        recipe=row,
+        summary=f"CIFAR-10, {row.distill.ipc} images per class of 5,000",
+        source=DATM,
+        published=_PUBLISHED[row.distill.ipc],
+        cost=(
+            f"{teaching / 1e6:.0f} PFLOP and {disk / 1e9:.1f} GB of teachers (shared by all rows);"
+            f" {row.distill.iterations} iterations of {iteration / 1e3:.1f} TFLOP"
+        ),
+    )
+
 
 RECIPES: dict[str, Entry] = {
     entry.recipe.name: entry
     for entry in [
         Entry(
-            recipe=_digits("digits", 10, _IPC10, iterations=200),
-            summary="the demonstration: 10 digits of each class instead of 100",
+            recipe=_digits("digits", 10, _DIGITS_10, iterations=150),
+            summary="the demonstration: 10 handwritten digits per class of 100",
             source="ours",
         ),
         Entry(
-            recipe=_cifar10(
-                1,
-                MatchConfig(inner_steps=80, teacher_epochs=2, batch=10, last_upper=4),
-                images_lr=100,
-                labels_lr=5,
-                step_size_lr=1e-7,
-            ),
-            summary="CIFAR-10, one image per class",
-            source=DATM,
-            published="46.9 ± 0.5",
+            recipe=_digits("digits-ipc1", 1, _DIGITS_1, iterations=200),
+            summary="one handwritten digit per class of 100",
+            source="ours",
         ),
+        Entry(
+            recipe=_digits("digits-ipc10", 10, _DIGITS_10, iterations=150),
+            summary="the same as digits",
+            source="ours",
+        ),
+        *(_cifar10_entry(row) for row in _CIFAR10),
     ]
 }

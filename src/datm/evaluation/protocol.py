@@ -3,7 +3,8 @@
 - distilled: the papers' protocol, with the learned step size as learning rate.
 - initial: the same set before distillation, with its own step size.
 - random: as many real images, drawn anew for each network, hard labels; the same epochs. Larger
-  random sets (`random_multiples`) show how many real images the distilled ones are worth.
+  random sets (`random_multiples`) show how many real images the distilled ones are worth; theirs
+  are as many steps, but at least `full_epochs` passes.
 - full: all real training images, the validation split included; `full_epochs` passes.
 The learning rate of random and full is the best of `learning_rates` on the validation split.
 
@@ -13,6 +14,7 @@ Letters: K classes, n networks.
 import os
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -155,9 +157,12 @@ def _rows(
         rows.append(random_row(model, data, distilled.ipc, protocol, rates, networks))
         for multiple in config.random_multiples:
             ipc = distilled.ipc * multiple
-            if ipc * len(data.classes) <= len(data.train):
+            count = ipc * len(data.classes)
+            if count <= len(data.train):
                 few = min(networks, config.multiple_seeds)
-                rows.append(random_row(model, data, ipc, protocol, rates, few))
+                epochs = max(config.full_epochs, config.epochs // multiple)
+                scaled = replace(protocol, epochs=min(epochs, config.epochs))
+                rows.append(random_row(model, data, ipc, scaled, rates, few))
     if "full" in config.baselines:
         rows.append(full_row(model, data, protocol, config.full_epochs, rates, networks))
     return rows

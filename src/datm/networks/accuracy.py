@@ -18,6 +18,7 @@ class Predictor:
 
     def __init__(self, network: Network, compile: bool = False) -> None:
         self.network = network
+        self._static = compile
         self._forward = compiled(network.__call__) if compile else network.__call__
 
     @torch.no_grad()
@@ -32,7 +33,8 @@ class Predictor:
             statistics = self.network.statistics(params, reference[:STATISTICS_IMAGES]) or None
         parts = []
         for chunk in torch.split(images, CHUNK):
-            missing = CHUNK - len(chunk) if len(images) > CHUNK else 0
+            full = self._static or len(images) > CHUNK
+            missing = CHUNK - len(chunk) if full else 0
             padded = torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
             parts.append(self._forward(params, padded, statistics)[: len(chunk)])
         return torch.cat(parts)

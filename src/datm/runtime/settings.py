@@ -5,7 +5,7 @@ class TeachConfig:
     epochs: int = Field(default=50, gt=0, description="epochs per teacher")
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field
@@ -17,10 +17,9 @@ T = TypeVar("T")
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[T]) -> type[T]:
     """Make `cls` a configuration record; every field carries its unit in `Field(description=)`."""
-    make: Callable[[type[T]], type[T]] = dataclass(
-        frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
-    )
-    return make(cls)
+    validated: Any = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls)
+    made: type[T] = validated
+    return made
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
