@@ -1,10 +1,14 @@
 """report.html: well-formed, self-contained, true to the files."""
 
+import base64
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from report_page import read
-from run_folders import DIGITS, MODEL, digits_records, make_run, put, record
+from run_folders import DIGITS, MODEL, digits_images, digits_records, make_run, put, record
 
 from datm.reporting.run_folder import PIXELS, how_many
 
@@ -72,6 +76,16 @@ def test_images_and_labels_are_shown_before_and_after(complete):
     assert kinds.count("tile before") == kinds.count("tile after") == 200
     assert all(name in page.text["images"] for name in DIGITS)
     assert "before and" in page.text["images"]
+
+
+@pytest.mark.parametrize("transform", ["none", "normalise", "zca"])
+def test_images_look_as_they_did_before_the_transform(tmp_path, transform):
+    _, html = read(make_run(tmp_path / "run", transform=transform))
+    png = re.search(r"\.before\{background-image:url\(data:image/png;base64,([^)]*)\)", html)[1]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))).astype(int)
+    tiles = sheet.reshape(10, 10, 10, 10).swapaxes(1, 2)[..., 1:-1, 1:-1]  # without the rims
+    real = digits_images(10)[0].numpy().reshape(10, 10, 8, 8).astype(int)
+    assert abs(tiles - real).max() <= 1
 
 
 def test_training_is_charted(complete):
