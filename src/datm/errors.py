@@ -1,4 +1,4 @@
-"""The error a user can mend: one sentence that names the field or file, what was found, what to do."""
+"""The error a user can mend: one sentence with the field or file, what was found, what to do."""
 
 
 class InputError(ValueError):

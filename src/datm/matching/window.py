@@ -20,17 +20,17 @@ from datm.runtime.settings import settings
 class MatchConfig:
     """How one matching gradient is made."""
 
-    gradient: Method = Field(default="exact", description="exact, tesla (Cui 2023) or unrolled (autograd)")
+    gradient: Method = Field(default="exact", description="exact, tesla or unrolled (autograd)")
     inner_steps: int = Field(default=20, gt=0, description="N, student steps per segment")
     teacher_epochs: int = Field(default=2, gt=0, description="M, teacher epochs a segment spans")
-    batch: int = Field(default=100, gt=0, description="B, synthetic images per student step (at most all)")
+    batch: int = Field(default=100, gt=0, description="B, synthetic images per student step")
     lower: int = Field(default=0, ge=0, description="T-, earliest start epoch")
     first_upper: int | None = Field(
         default=None,
         gt=0,
         description="T, upper bound of start epochs at first (default: last_upper)",
     )
-    last_upper: int = Field(default=20, gt=0, description="T+, upper bound of start epochs in the end")
+    last_upper: int = Field(default=20, gt=0, description="T+, upper bound in the end")
     expansion: int = Field(default=0, ge=0, description="iterations over which T grows to T+")
     segments: int = Field(default=1, gt=0, description="segments averaged per update")
 

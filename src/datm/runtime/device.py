@@ -15,11 +15,11 @@ Precision = Literal["float32", "bfloat16"]
 class Runtime:
     """The machine's side of a run; it changes speed and rounding, never the method."""
 
-    device: str = Field(default="auto", description="cpu, cuda, cuda:1 or auto (cuda where there is one)")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:1 or auto (cuda if present)")
     precision: Precision = Field(
-        default="float32", description="of convolutions; weights, statistics and losses stay float32"
+        default="float32", description="of the convolutions; all else stays float32"
     )
-    compile: bool = Field(default=False, description="compile the inner step (pays from minutes of work)")
+    compile: bool = Field(default=False, description="compile the inner step (pays after a minute)")
 
     def torch_device(self) -> torch.device:
         """The device asked for. Raises InputError where it does not exist."""
