@@ -76,10 +76,16 @@ def test_live_bar_shows_figures_and_lines_verbatim(monkeypatch: pytest.MonkeyPat
         console.start("distil [1]", total=4)
         console.advance(1, loss=0.75)
         console.say("a [bold]line[/bold]")
-        console.advance(4)
+        console.advance(4, rate="high")
         console.finish("done")
     text = stream.getvalue()
-    for part in ("distil [1]", "4/4", "loss 0.75", "a [bold]line[/bold]", "distil [1]: done"):
+    for part in (
+        "distil [1]",
+        "4/4",
+        "loss 0.75  rate high",
+        "a [bold]line[/bold]",
+        "distil [1]: done",
+    ):
         assert part in text
 
 

@@ -1,6 +1,7 @@
 """Metrics with TensorBoard events beside them, and without TensorBoard."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_numbers_become_curves_and_a_resumed_run_replaces_them(tmp_path: Path) -
     for i in range(4):
         log.append({"iteration": i, "loss": i / 4, "skipped": False, "segments": [[0, 1, 0.5]]})
     log.close()
+    time.sleep(1.1)  # event files are read in the order of the whole second in their names
     log = metrics.Metrics(tmp_path / "metrics.jsonl", iteration=1)
     log.append({"iteration": 2, "loss": 8.0})
     log.close()

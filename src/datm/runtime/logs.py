@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -109,6 +109,7 @@ class LiveConsole(Console):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._stage: _Stage | None = None
+        self._figures: dict[str, Figure] = {}
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -132,10 +133,13 @@ class LiveConsole(Console):
     def advance(self, done: int, **figures: Figure) -> None:
         if self._progress is None or self._task is None or self._stage is None:
             raise RuntimeError("advance() before start()")
-        changed: dict[str, Any] = {"pace": "  ".join(self._stage.pace(done, time.monotonic()))}
-        if figures:
-            changed["figures"] = "  ".join(_figures(figures))
-        self._progress.update(self._task, completed=done, **changed)
+        self._figures.update(figures)  # a figure that comes rarely stays in sight
+        self._progress.update(
+            self._task,
+            completed=done,
+            pace="  ".join(self._stage.pace(done, time.monotonic())),
+            figures="  ".join(_figures(self._figures)),
+        )
 
     def finish(self, summary: str = "") -> None:
         title = self._stage.title if self._stage else ""
@@ -150,6 +154,7 @@ class LiveConsole(Console):
         if self._progress is not None:
             self._progress.stop()
         self._progress = self._task = self._stage = None
+        self._figures = {}
 
 
 def make_console(stream: TextIO | None = None) -> Console:
