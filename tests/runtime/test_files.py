@@ -147,3 +147,9 @@ def test_a_line_cut_by_a_kill_is_skipped_and_a_broken_one_is_named(tmp_path: Pat
     with pytest.raises(InputError, match=r"metrics\.jsonl: line 1 is not valid JSON"):
         read_json_lines(path)
     assert read_json_lines(tmp_path / "none") == []
+
+
+def test_tensor_files_get_the_mode_that_other_files_get(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save_tensors(tmp_path / "tensors", {"a": torch.zeros(2)})
+    assert (tmp_path / "tensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
