@@ -35,6 +35,7 @@ from datm.teaching.trajectories import (
     MANIFEST,
     Trajectories,
     TrajectoryWriter,
+    drop_partial,
     rows_on_disk,
     save_manifest,
 )
@@ -76,18 +77,22 @@ def teach(
     classes = len(data.classes)
     network = make_network(config.network, data.shape, classes, runtime.precision)
     folder = writable_folder(out)
-    manifest = _open_manifest(folder, data, network, config, seed)
-    waiting = [number for number in range(config.teachers) if not _complete(manifest, number)]
+    manifest = _open_manifest(folder, identity(data, network, config, runtime, seed), config)
+    waiting = [n for n in range(config.teachers) if not _complete(folder, manifest, n)]
     if waiting:
         school = _School(data, network, config, runtime)
-        console.start("teach", config.teachers * config.epochs, waiting[0] * config.epochs)
+        behind = _rows_done(folder, manifest, waiting[0]) - 1
+        done = waiting[0] * config.epochs + max(behind, 0)
+        console.start("teach", config.teachers * config.epochs, done)
         for number in waiting:
             _train_teacher(school, folder, manifest, number, seed, console)
         console.finish(_summary(manifest))
     return Trajectories.open(folder)
 
 
-def identity(data: DataSet, network: Network, config: TeachConfig, seed: int) -> dict[str, Any]:
+def identity(
+    data: DataSet, network: Network, config: TeachConfig, runtime: Runtime, seed: int
+) -> dict[str, Any]:
     """All that decides what a teacher becomes: what a manifest must share to be continued."""
     teach_settings = dataclasses.asdict(config)
     # How many teachers there are does not change any of them; the network has its own entry.
@@ -95,6 +100,8 @@ def identity(data: DataSet, network: Network, config: TeachConfig, seed: int) ->
     return {
         "data": data.describe(),
         "network": network.spec,
+        "parameters": network.layout.total,
+        "precision": runtime.precision,
         "settings": teach_settings,
         "seed": seed,
     }
@@ -155,15 +162,16 @@ def _train_teacher(
     console: Console,
 ) -> None:
     record = _record(manifest, number, seed)
-    parameters = school.network.layout.total
     if (folder / record["file"]).exists():
         # Stopped between the last row and the manifest: all that is missing is to say so.
-        _close(folder, manifest, record)
+        _close(folder, manifest, number)
         return
-    known = min(len(record["epochs"]), rows_on_disk(folder, number, parameters))
+    known = _rows_done(folder, manifest, number)
     del record["epochs"][known:]
-    writer = TrajectoryWriter(folder, number, known, parameters)
+    record["complete"] = False
+    writer = TrajectoryWriter(folder, number, known, school.network.layout.total)
     if known == 0:
+        record["seconds"] = 0.0
         start = school.network.initial(generator(record["seed"], "initial"))
         params = start.to(school.device)
         writer.append(params)
@@ -173,7 +181,7 @@ def _train_teacher(
     began = time.monotonic()
     first = len(record["epochs"]) - 1
     for epoch, params, loss in school.epochs(newest, first, record["seed"]):
-        if not loss < float("inf"):
+        if not (loss < float("inf") and bool(params.isfinite().all())):
             raise InputError(
                 f"teach.learning_rate: teacher {number} diverged in epoch {epoch} (loss {loss});"
                 f" {school.config.learning_rate} is too large, give a smaller one."
@@ -187,32 +195,35 @@ def _train_teacher(
         done = number * school.config.epochs + epoch
         console.advance(done, loss=loss, test=accuracies["test_accuracy"] or 0.0)
     writer.finish()
-    _close(folder, manifest, record)
+    _close(folder, manifest, number)
 
 
-def _close(folder: Path, manifest: dict[str, Any], record: dict[str, Any]) -> None:
-    record["complete"] = True
+def _close(folder: Path, manifest: dict[str, Any], number: int) -> None:
+    drop_partial(folder, number)
+    manifest["teachers"][number]["complete"] = True
     save_manifest(folder, manifest)
 
 
-def _open_manifest(
-    folder: Path, data: DataSet, network: Network, config: TeachConfig, seed: int
-) -> dict[str, Any]:
-    """The folder's manifest, made if there is none, refused if it is about other teachers."""
-    ours = identity(data, network, config, seed)
+def _open_manifest(folder: Path, ours: dict[str, Any], config: TeachConfig) -> dict[str, Any]:
+    """The folder's manifest, made if there is none, refused if it is not about `ours`."""
     if (folder / MANIFEST).exists():
         manifest = Trajectories.open(folder).manifest
-        theirs = {key: manifest[key] for key in ours}
+        theirs = {key: manifest[key] for key in ours if key in manifest}
         theirs["settings"] = {
             key: value for key, value in theirs["settings"].items() if key in ours["settings"]
         }
-        if differs := differences(ours, theirs):
+        if differs := differences({key: ours[key] for key in theirs}, theirs):
             raise InputError(
                 f"{folder}: holds teachers made otherwise ({'; '.join(differs)});"
                 " choose another folder or the same settings."
             )
+    elif strays := sorted(path.name for path in folder.glob("teacher-*")):
+        raise InputError(
+            f"{folder}: holds {strays[0]} but no {MANIFEST}, so it is not known what was taught;"
+            " choose another folder, or remove the files."
+        )
     else:
-        manifest = {"format": FORMAT, **ours, "parameters": network.layout.total, "teachers": []}
+        manifest = {"format": FORMAT, **ours, "teachers": []}
         text = json.dumps(ours, sort_keys=True)
         manifest["settings_hash"] = hashlib.sha256(text.encode()).hexdigest()
     manifest["settings"] = {**ours["settings"], "teachers": config.teachers}
@@ -237,9 +248,22 @@ def _record(manifest: dict[str, Any], number: int, seed: int) -> dict[str, Any]:
     return record
 
 
-def _complete(manifest: dict[str, Any], number: int) -> bool:
-    teachers = manifest["teachers"]
-    return number < len(teachers) and bool(teachers[number]["complete"])
+def _complete(folder: Path, manifest: dict[str, Any], number: int) -> bool:
+    """Whether a teacher is finished, and its file still there."""
+    if number >= len(manifest["teachers"]):
+        return False
+    record = manifest["teachers"][number]
+    return bool(record["complete"]) and (folder / record["file"]).exists()
+
+
+def _rows_done(folder: Path, manifest: dict[str, Any], number: int) -> int:
+    """Rows of a teacher that are both on disk and in the manifest."""
+    if number >= len(manifest["teachers"]):
+        return 0
+    record = manifest["teachers"][number]
+    if (folder / record["file"]).exists():
+        return len(record["epochs"])
+    return min(len(record["epochs"]), rows_on_disk(folder, number, manifest["parameters"]))
 
 
 def _summary(manifest: dict[str, Any]) -> str:

@@ -80,8 +80,10 @@ class Trajectories:
         try:
             with safe_open(file, framework="pt") as tensors:
                 row: Tensor = tensors.get_slice("weights")[epoch]
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{file}: cannot be read ({error}); teach it again.") from error
+        except (OSError, IndexError, SafetensorError) as error:
+            raise InputError(
+                f"{file}: cannot be read ({error}); remove it and run `datm teach` again."
+            ) from error
         return row
 
     def segment(self, teacher: int, start: int, length: int) -> tuple[Tensor, Tensor]:
@@ -93,9 +95,8 @@ class TrajectoryWriter:
     """One teacher's rows as they are made. Rows beyond `rows` in a partial file are dropped."""
 
     def __init__(self, folder: Path, number: int, rows: int, parameters: int) -> None:
-        self.name = f"teacher-{number:03d}.safetensors"
-        self._final = folder / self.name
-        self._partial = self._final.with_suffix(".partial")
+        self._final = folder / f"teacher-{number:03d}.safetensors"
+        self._partial = _partial(folder, number)
         self._parameters = parameters
         self._partial.touch()
         os.truncate(self._partial, rows * parameters * 4)
@@ -114,7 +115,6 @@ class TrajectoryWriter:
     def finish(self) -> None:
         """Turn the rows into the teacher's safetensors file."""
         save_tensors(self._final, {"weights": torch.from_numpy(self._rows())})
-        self._partial.unlink()
 
     def _rows(self) -> Any:
         flat = np.fromfile(self._partial, dtype="<f4")
@@ -123,8 +123,17 @@ class TrajectoryWriter:
 
 def rows_on_disk(folder: Path, number: int, parameters: int) -> int:
     """Whole rows in a teacher's partial file."""
-    partial = folder / f"teacher-{number:03d}.partial"
+    partial = _partial(folder, number)
     return partial.stat().st_size // (4 * parameters) if partial.exists() else 0
+
+
+def drop_partial(folder: Path, number: int) -> None:
+    """Remove a teacher's partial file, once the teacher's own is there."""
+    _partial(folder, number).unlink(missing_ok=True)
+
+
+def _partial(folder: Path, number: int) -> Path:
+    return folder / f"teacher-{number:03d}.partial"
 
 
 def save_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
