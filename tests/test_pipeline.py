@@ -13,6 +13,7 @@ import torch
 from datm.config import load_config
 from datm.data import load_data
 from datm.errors import InputError
+from datm.listing import results_text
 from datm.pipeline import default_folder, find_recipe, run
 from datm.recipes import recipe
 from datm.runtime.files import load_tensors, read_json
@@ -334,6 +335,8 @@ def test_a_smoke_run_goes_through_and_stays_one(tmp_path: Path) -> None:
     assert home == out
     run(there, out, console=PlainConsole(stream))  # nobody has to say --smoke again
     assert "evaluate: complete" in stream.getvalue()
+    assert "the accuracies mean nothing" in results_text(out)
+    assert "ossless" not in results_text(out)
     before = tree(out)
     assert "holds a run with other settings" in refused(full, out)
     assert tree(out) == before

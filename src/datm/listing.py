@@ -51,14 +51,17 @@ def recipe_text(name: str) -> str:
 
 def results_text(out: Path) -> str:
     """The results of a run folder: the table, the verdict, and where the report is."""
+    environment = out / "environment.json"
+    smoke = environment.is_file() and bool(read_json(environment).get("smoke"))
     parts = []
     if (out / "evaluation.json").is_file():
         records = read_json(out / "evaluation.json")
         decided = verdict(records)
-        parts.append(f"{results_table(records)}\n\n{decided.headline}. {decided.sentence}")
-    environment = out / "environment.json"
-    if environment.is_file() and read_json(environment).get("smoke"):
+        parts.append(results_table(records))
+        if not smoke:
+            parts.append(f"{decided.headline}. {decided.sentence}")
+    if smoke:
         parts.append("A smoke run: the stages work here, the accuracies mean nothing.")
     report = out / "report.html"
     parts.append(f"Report: {report}" if report.is_file() else f"Run folder: {out}")
-    return "\n".join(parts)
+    return "\n\n".join(parts)
