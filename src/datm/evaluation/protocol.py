@@ -62,6 +62,9 @@ class EvaluateConfig:
         description="for real images: the best on the validation split is taken",
     )
     full_epochs: int = Field(default=100, gt=0, description="passes over all real data")
+    full_seeds: int | None = Field(
+        default=None, gt=0, description="networks on all real data; default: seeds"
+    )
     random_multiples: tuple[int, ...] = Field(
         default=(), description="also random real sets this many times as large"
     )
@@ -164,7 +167,8 @@ def _rows(
                 scaled = replace(protocol, epochs=min(epochs, config.epochs))
                 rows.append(random_row(model, data, ipc, scaled, rates, few))
     if "full" in config.baselines:
-        rows.append(full_row(model, data, protocol, config.full_epochs, rates, networks))
+        many = config.full_seeds or networks
+        rows.append(full_row(model, data, protocol, config.full_epochs, rates, many))
     return rows
 
 
