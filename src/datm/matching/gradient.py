@@ -72,10 +72,30 @@ def _check(
     step_size: Tensor,
     batches: Tensor,
 ) -> None:
+    if not isinstance(step_size, Tensor):
+        raise InputError(f"step_size: {step_size!r} is no tensor; give torch.tensor({step_size}).")
+    values = {
+        "start": start,
+        "target": target,
+        "images": images,
+        "logits": logits,
+        "step_size": step_size,
+    }
+    for name, value in values.items():
+        if not value.is_floating_point() or value.dtype != start.dtype:
+            raise InputError(
+                f"{name}: {value.dtype} does not go with start's {start.dtype};"
+                f" give {', '.join(values)} in one floating-point type."
+            )
     if start.ndim != 1 or start.shape != target.shape:
         raise InputError(
             f"start, target: shapes {tuple(start.shape)} and {tuple(target.shape)}"
             " are not one [P]; give two flat parameter vectors of one network."
+        )
+    if torch.equal(start, target):
+        raise InputError(
+            "start, target: are equal, so no distance is left to close;"
+            " give the ends of a segment in which the teacher moved."
         )
     if len(images) != len(logits):
         raise InputError(
@@ -85,7 +105,18 @@ def _check(
         raise InputError(
             f"step_size: shape {tuple(step_size.shape)} is no scalar; give a tensor without axes."
         )
-    if batches.ndim != 2 or batches.dtype != torch.int64:
+    _check_batches(batches, len(images))
+
+
+def _check_batches(batches: Tensor, count: int) -> None:
+    if batches.ndim != 2 or batches.dtype != torch.int64 or not batches.numel():
         raise InputError(
-            f"batches: {batches.dtype} {tuple(batches.shape)} is no int64 [N, B]; give row numbers."
+            f"batches: {batches.dtype} {tuple(batches.shape)} is no int64 [N, B] with N and B"
+            " at least 1; give row numbers of images."
+        )
+    low, high = int(batches.min()), int(batches.max())
+    if low < 0 or high >= count:
+        raise InputError(
+            f"batches: row numbers {low} to {high} do not fit {count} images;"
+            f" give numbers from 0 to {count - 1}."
         )
