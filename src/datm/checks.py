@@ -6,8 +6,6 @@ Every check raises InputError with one sentence and changes nothing.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from datm.config import Field, differences, load_config
 from datm.config.validate import shown
 from datm.data import DataSet
@@ -72,17 +70,6 @@ def check_networks(recipe: "Recipe", data: DataSet) -> None:
         except InputError as error:
             text = str(error).removeprefix("network: ")
             raise InputError(f"evaluate.models: {text}") from error
-
-
-def check_ipc(ipc: int, data: DataSet) -> None:
-    """Every class has `ipc` training images to begin with."""
-    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
-    k = int(counts.argmin())
-    if ipc > int(counts[k]):
-        raise InputError(
-            f"ipc: {ipc} images per class were asked for, but class {data.classes[k]!r} has "
-            f"{int(counts[k])} training images; lower ipc."
-        )
 
 
 def check_window(recipe: "Recipe", epochs: int, where: str) -> None:

@@ -15,6 +15,7 @@ from datm.config import dump_config, load_config
 from datm.config.validate import nested
 from datm.data import DataSet, load
 from datm.distillation import DistilledSet, distill
+from datm.distillation.initial import check_ipc
 from datm.distillation.loop import initial_set
 from datm.errors import InputError
 from datm.evaluation import evaluate
@@ -118,7 +119,7 @@ class _Job:
             console.say(f"data: {note}")
         checks.check_networks(recipe, data)
         if "distill" in stages:
-            checks.check_ipc(recipe.distill.ipc, data)
+            check_ipc(data, recipe.distill.ipc)
         self.data: DataSet = smoke_data(data, recipe.distill.ipc) if smoke else data
         self._check_parts(stages)
         writable_folder(out)
