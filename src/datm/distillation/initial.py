@@ -39,8 +39,8 @@ def check_ipc(data: DataSet, ipc: int) -> None:
     smallest = int(counts.argmin())
     if counts[smallest] < ipc:
         raise InputError(
-            f"ipc: {ipc} images per class are more than the {int(counts[smallest])} training images"
-            f" of class {data.classes[smallest]!r}; give at most that many."
+            f"ipc: {ipc} images per class were asked for, but class {data.classes[smallest]!r} has"
+            f" {int(counts[smallest])} training images; lower ipc."
         )
 
 
