@@ -38,13 +38,13 @@ DISTILL = DistillConfig(
     match=MatchConfig(inner_steps=3, teacher_epochs=1, batch=6, last_upper=3),
     iterations=6,
     initial="any",
-    step_size=0.05,
+    step_size=0.1,
     images_lr=20,
     labels_lr=5,
     step_size_lr=1e-3,
     threshold=2.0,
     validate_every=3,
-    validate_epochs=2,
+    validate_epochs=15,
     checkpoint_every=2,
 )
 

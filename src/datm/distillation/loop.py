@@ -76,8 +76,9 @@ def distill(
     state = _iterate(job, state, folder, console)
     distilled = job.result(state)
     if folder:
-        distilled.save(folder / "distilled")
+        # The set comes last: where it stands, the distillation is complete.
         _save_iterate(folder / "distilled" / "last.safetensors", state)
+        distilled.save(folder / "distilled")
     return distilled
 
 
@@ -133,11 +134,14 @@ class _Job:
         # How long and how often changes no iterate, only which of them are seen.
         for name in ("iterations", "checkpoint_every", "log_every"):
             del plain[name]
+        manifest = self.trajectories.manifest
+        teachers = {**manifest["settings"], "precision": manifest.get("precision")}
+        teachers["teachers"] = [teacher["seed"] for teacher in self.trajectories.finished]
         return {
             "distill": plain,
-            "data": self.data.fingerprint,
+            "data": self.data.describe(),
             "network": self.network.spec,
-            "teachers": [teacher["seed"] for teacher in self.trajectories.finished],
+            "teach": teachers,
             "seed": self.seed,
             "precision": self.runtime.precision,
         }
@@ -226,19 +230,22 @@ def _iterate(job: _Job, state: State, folder: Path | None, console: Console) -> 
     config = job.config
     if state.iteration >= config.iterations and state.validated == state.iteration:
         return state
-    metrics = Metrics(folder / "metrics.jsonl", state.iteration, console) if folder else None
+    # Lines left by a run that did not come as far as a checkpoint after them are dropped.
+    known = state.iteration if state.validated >= 0 else None
+    metrics = Metrics(folder / "metrics.jsonl", known, console) if folder else None
     saved = state
     console.start("distil", config.iterations, state.iteration)
     try:
+        state = _validated(job, state, metrics, console)
         while True:
-            state = _validated(job, state, metrics, console)
             due = state.iteration % config.checkpoint_every == 0
             if folder and state is not saved and (due or state.validated == state.iteration):
                 save_state(folder / "checkpoint", state, job.identity)
                 saved = state
             if state.iteration >= config.iterations:
                 break
-            state = _step(job, state, metrics, console)
+            # In one piece: a checkpoint between the two would have the validation logged twice.
+            state = _validated(job, _step(job, state, metrics, console), metrics, console)
     finally:
         # Also on Ctrl-C: `state` is always the whole state after some iteration.
         if folder and state is not saved:

@@ -109,7 +109,9 @@ def load_state(folder: Path, identity: Mapping[str, Any], device: torch.device) 
         return None
     tensors = load_tensors(folder / FILE, str(device))
     with safe_open(folder / FILE, framework="pt") as file:
-        metadata = file.metadata()
+        metadata = file.metadata() or {}
+    if "identity" not in metadata:
+        raise InputError(f"{folder / FILE}: is no checkpoint of a distillation; remove it.")
     theirs = json.loads(metadata["identity"])
     if differs := differences(json.loads(json.dumps(identity)), theirs):
         raise InputError(
