@@ -55,8 +55,8 @@ def upper_epoch(config: MatchConfig, iteration: int) -> int:
     """The upper bound of start epochs (exclusive) at `iteration`: T at first, linear, then T+."""
     if config.first_upper is None or iteration >= config.expansion:
         return config.last_upper
-    grown = (config.last_upper - config.first_upper) * iteration / config.expansion
-    return config.first_upper + int(grown)
+    grown = (config.last_upper - config.first_upper) * iteration // config.expansion
+    return config.first_upper + grown
 
 
 def draw_segment(

@@ -1,0 +1,60 @@
+"""The losses: soft cross-entropy, label logits for class numbers, matching loss."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from matching_problems import CLASSES, SHAPE, SMALL
+
+from datm.matching import matching_loss, soft_cross_entropy, student_loss
+from datm.matching.objective import hard_logits
+from datm.networks import make_network
+from datm.runtime.seeds import generator
+
+
+def normal(*size: int) -> torch.Tensor:
+    return torch.randn(size, generator=generator(0, *size), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_hard_logits_are_one_hot_to_the_bit(dtype: torch.dtype, classes: int) -> None:
+    labels = torch.tensor([0, classes - 1, 1, 1])
+    probabilities = hard_logits(labels, classes).to(dtype).softmax(1)
+    assert torch.equal(probabilities, F.one_hot(labels, classes).to(dtype))
+
+
+def test_hard_logits_make_soft_cross_entropy_the_usual_one() -> None:
+    scores, labels = normal(6, 5), torch.tensor([0, 4, 2, 2, 1, 3])
+    ours = soft_cross_entropy(scores, hard_logits(labels, 5).double())
+    torch.testing.assert_close(ours, F.cross_entropy(scores, labels))
+
+
+def test_soft_cross_entropy_is_torchs_with_probabilities() -> None:
+    scores, logits = 3 * normal(6, 5), 3 * normal(6, 5) + 7
+    ours = soft_cross_entropy(scores, logits)
+    torch.testing.assert_close(ours, F.cross_entropy(scores, logits.softmax(1)))
+
+
+def test_soft_cross_entropy_of_certain_and_wrong_scores_is_finite() -> None:
+    logits = hard_logits(torch.tensor([0]), 3)
+    assert soft_cross_entropy(logits, logits) == 0
+    assert soft_cross_entropy(logits.roll(1, 1), logits) == pytest.approx(1e4)
+
+
+def test_student_loss_is_the_networks_soft_cross_entropy() -> None:
+    network = make_network(SMALL, SHAPE, CLASSES)
+    params = network.initial(generator(1)).double()
+    images, logits = normal(5, *SHAPE), normal(5, CLASSES)
+    expected = F.cross_entropy(network(params, images), logits.softmax(1))
+    torch.testing.assert_close(student_loss(network)(params, images, logits), expected)
+
+
+def test_matching_loss() -> None:
+    """Worked by hand: 1 unmoved, 0 arrived, 1/4 half-way, 4 as far again on the other side."""
+    start, target = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([3.0, 0.0, 0.0])
+    for share, loss in ((0.0, 1.0), (1.0, 0.0), (0.5, 0.25), (-1.0, 4.0)):
+        student = start + share * (target - start)
+        assert matching_loss(student, start, target) == pytest.approx(loss)
+    # |(3, 1, 1) - target|^2 / |start - target|^2 = (0 + 1 + 1) / (4 + 4 + 1)
+    student = torch.tensor([3.0, 1.0, 1.0])
+    assert matching_loss(student, start, target) == pytest.approx(2 / 9)
