@@ -44,13 +44,16 @@ class Augmentation:
 def parse_strategy(strategy: str) -> tuple[str, ...]:
     """The operations of a strategy such as "colour_crop_cutout_flip_scale_rotate" or "none".
 
-    Raises InputError for an unknown operation.
+    Raises InputError for an unknown or repeated operation.
     """
-    operations = tuple(name for name in strategy.split("_") if name and name != "none")
+    if strategy == "none":
+        return ()
+    operations = tuple(strategy.split("_"))
     for name in operations:
-        if name not in OPERATIONS:
+        if name not in OPERATIONS or operations.count(name) > 1:
+            found = "given twice" if name in OPERATIONS else "not known"
             raise InputError(
-                f"augmentation: {name!r} in {strategy!r} is not known; join any of"
+                f"augmentation: {name!r} in {strategy!r} is {found}; join any of"
                 f" {', '.join(OPERATIONS)} by '_', or give none."
             )
     return operations
@@ -84,7 +87,7 @@ def _integers(uniforms: Tensor, low: int, high: int) -> Tensor:
 
 
 def _crop(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Shift by up to an eighth of the side; what comes in is zero."""
+    """Shift by up to an eighth of the side (to the nearest pixel); what comes in is zero."""
     b, c, height, width = images.shape
     reach_y, reach_x = int(height * CROP + 0.5), int(width * CROP + 0.5)
     padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))
@@ -98,7 +101,7 @@ def _crop(images: Tensor, uniforms: Tensor) -> Tensor:
 
 def _cutout(images: Tensor, uniforms: Tensor) -> Tensor:
     """Zero a rectangle of half the side, its centre anywhere in the image."""
-    hole_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=images.device)
+    in_hole = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=images.device)
     for axis, column in ((2, 0), (3, 1)):
         side = images.shape[axis]
         hole = int(side * CUTOUT + 0.5)
@@ -107,8 +110,8 @@ def _cutout(images: Tensor, uniforms: Tensor) -> Tensor:
         inside = (position >= first[:, None]) & (position < first[:, None] + hole)
         shape = [len(images), 1, 1, 1]
         shape[axis] = side
-        hole_mask = hole_mask & inside.view(shape)
-    return images * ~hole_mask
+        in_hole = in_hole & inside.view(shape)
+    return images * ~in_hole
 
 
 def _flip(images: Tensor, uniforms: Tensor) -> Tensor:
