@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from datm.data import Transform
 from datm.errors import InputError
-from datm.runtime.files import load_tensors, read_json, save_tensors, write_json
+from datm.runtime.files import load_tensors, read_json, save_tensors, writable_folder, write_json
 
 FORMAT = "datm-distilled-1"
 TENSORS = "distilled.safetensors"
@@ -23,7 +23,7 @@ META = "distilled.json"
 TRANSFORM = "transform."
 
 
-@dataclass
+@dataclass(eq=False)
 class DistilledSet(Dataset[tuple[Tensor, Tensor]]):
     """A torch Dataset of (image [c, H, W] in the training space, soft label [K]).
 
@@ -84,8 +84,7 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor]]):
         from datm.reporting.card import dataset_card
         from datm.reporting.figures import preview_png
 
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = writable_folder(path)
         tensors = {
             "images": self.images,
             "logits": self.logits,
@@ -111,7 +110,10 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor]]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "DistilledSet":
-        """The set in the folder `path`. Raises InputError if it is missing or of another format."""
+        """The set in the folder `path`.
+
+        Raises InputError if it is missing, of another format or damaged.
+        """
         folder = Path(path)
         if not (folder / META).is_file():
             raise InputError(f"{folder}: holds no {META}, so no distilled set; check the path.")
@@ -120,17 +122,41 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor]]):
         if found != FORMAT:
             raise InputError(f"{folder / META}: format {found!r} is not {FORMAT!r}; distil again.")
         tensors = load_tensors(folder / TENSORS)
-        transform = {
-            name.removeprefix(TRANSFORM): value
-            for name, value in tensors.items()
-            if name.startswith(TRANSFORM)
-        }
+        _check(folder, meta, tensors)
         return cls(
             images=tensors["images"],
             logits=tensors["logits"],
             step_size=float(tensors["step_size"]),
             classes=tuple(meta["classes"]),
-            transform=Transform.from_tensors(meta["transform"], transform),
+            transform=_transform(folder, meta, tensors),
             meta=meta,
-            records=meta["records"],
+            records=meta.get("records", []),
         )
+
+
+def _check(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raises InputError where description and tensors do not belong together."""
+    classes = meta.get("classes")
+    if not isinstance(classes, list) or not classes:
+        raise InputError(f"{folder / META}: classes {classes!r} is no list of names; restore it.")
+    names = "images", "logits", "step_size"
+    shapes = [list(tensors[name].shape) if name in tensors else None for name in names]
+    images, logits, step_size = shapes
+    if not images or len(images) != 4 or logits != [images[0], len(classes)] or step_size != []:
+        found = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=True))
+        raise InputError(
+            f"{folder / TENSORS}: holds {found}, which is no distilled set of {len(classes)}"
+            f" classes as {META} says; restore the files."
+        )
+
+
+def _transform(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Transform:
+    parts = {
+        name.removeprefix(TRANSFORM): value
+        for name, value in tensors.items()
+        if name.startswith(TRANSFORM)
+    }
+    try:
+        return Transform.from_tensors(str(meta.get("transform")), parts)
+    except InputError as error:
+        raise InputError(f"{folder / TENSORS}: {error}") from error
