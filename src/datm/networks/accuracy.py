@@ -8,9 +8,11 @@ from torch import Tensor
 
 from datm.networks.functional import Network
 from datm.runtime.compiling import compiled
+from datm.runtime.seeds import generator
 
 CHUNK = 250
-STATISTICS_IMAGES = 2048
+STATISTICS_PIXELS = 2**21
+"""Pixels of the sample that batch statistics come from (2,048 images of 32x32): it is one batch."""
 
 
 class Predictor:
@@ -22,15 +24,13 @@ class Predictor:
         self._forward = compiled(network.__call__) if compile else network.__call__
 
     @torch.no_grad()
-    def scores(self, params: Tensor, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def scores(self, params: Tensor, images: Tensor, reference: Tensor) -> Tensor:
         """Scores [n, K] of `images` [n, c, H, W] in the training space.
 
         Batch-normalised layers use their statistics over `reference`, the images that the network
-        was trained on (at most the first 2,048), never those of the images being judged.
+        was trained on (a sample of them, if many), never those of the images being judged.
         """
-        statistics = None
-        if reference is not None:
-            statistics = self.network.statistics(params, reference[:STATISTICS_IMAGES]) or None
+        statistics = self.network.statistics(params, _sample(reference)) or None
         parts = []
         for chunk in torch.split(images, CHUNK):
             full = self._static or len(images) > CHUNK
@@ -39,9 +39,16 @@ class Predictor:
             parts.append(self._forward(params, padded, statistics)[: len(chunk)])
         return torch.cat(parts)
 
-    def accuracy(
-        self, params: Tensor, images: Tensor, labels: Tensor, reference: Tensor | None = None
-    ) -> float:
+    def accuracy(self, params: Tensor, images: Tensor, labels: Tensor, reference: Tensor) -> float:
         """The share of `images` [n, c, H, W] whose highest score is that of their label [n]."""
         hits = self.scores(params, images, reference).argmax(1) == labels
         return float(hits.double().mean())
+
+
+def _sample(images: Tensor) -> Tensor:
+    """At most STATISTICS_PIXELS worth of `images`: any of them, for they may stand by class."""
+    most = max(1, STATISTICS_PIXELS // (images.shape[2] * images.shape[3]))
+    if len(images) <= most:
+        return images
+    rows = torch.randperm(len(images), generator=generator(0, "statistics"))[:most]
+    return images[rows.to(images.device)]
