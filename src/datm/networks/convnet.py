@@ -8,7 +8,7 @@ Shapes: B images, c channels, H height, W width, K classes, P parameters.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from datm.errors import InputError
 from datm.networks.functional import Layout, Statistics
+from datm.runtime.device import Precision
 
 Norm = Literal["instance", "batch", "group", "layer", "none"]
 Pooling = Literal["average", "max", "none"]
@@ -39,9 +40,14 @@ class ConvNet:
     width: int = 128
     norm: Norm = "instance"
     pooling: Pooling = "average"
-    precision: str = "float32"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        for name, kind in (("norm", Norm), ("pooling", Pooling), ("precision", Precision)):
+            if (found := getattr(self, name)) not in get_args(kind):
+                raise InputError(
+                    f"network: {name} {found!r} is not known; use {', '.join(get_args(kind))}."
+                )
         if not 1 <= self.depth <= 6:
             raise InputError(f"network: depth {self.depth} is not in 1..6; use convnet-1 to -6.")
         if self.width < 1 or (self.norm == "group" and self.width % GROUPS):
@@ -145,20 +151,18 @@ class ConvNet:
 def _normalise(
     x: Tensor, norm: Norm, given: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """(x - mean) / sqrt(variance + eps) as plain arithmetic, which a compiler can fuse."""
-    if norm == "group":
-        b, channels, h, w = x.shape
-        grouped = x.reshape(b, GROUPS, channels // GROUPS, h, w)
-        variance, mean = torch.var_mean(grouped, (2, 3, 4), correction=0, keepdim=True)
-        normal = (grouped - mean) * (variance + EPSILON).rsqrt()
-        return normal.reshape(x.shape), (mean, variance)
-    over = {"instance": (2, 3), "layer": (1, 2, 3), "batch": (0, 2, 3)}[norm]
+    """(x - mean) / sqrt(variance + eps) as plain arithmetic, which a compiler can fuse.
+
+    Also returns the mean and variance used: those `given`, or those of `x`.
+    """
+    over = {"instance": (2, 3), "group": (2, 3, 4), "layer": (1, 2, 3), "batch": (0, 2, 3)}[norm]
+    b, channels, h, w = x.shape
+    grouped = x.reshape(b, GROUPS, channels // GROUPS, h, w) if norm == "group" else x
     if given is None:
-        mean = x.mean(over, keepdim=True)
-        variance = ((x - mean) ** 2).mean(over, keepdim=True)
-    else:
-        mean, variance = given
-    return (x - mean) * (variance + EPSILON).rsqrt(), (mean, variance)
+        mean = grouped.mean(over, keepdim=True)
+        given = mean, ((grouped - mean) ** 2).mean(over, keepdim=True)
+    mean, variance = given
+    return ((grouped - mean) * (variance + EPSILON).rsqrt()).reshape(x.shape), given
 
 
 def _pool(x: Tensor, pooling: Pooling) -> Tensor:

@@ -7,12 +7,13 @@ from typing import Any, get_args
 from datm.errors import InputError
 from datm.networks.convnet import ConvNet, Norm, Pooling
 from datm.networks.functional import Network
+from datm.runtime.device import Precision
 
 OPTIONS = {"norm": get_args(Norm), "pooling": get_args(Pooling)}
 
 
 def make_network(
-    spec: str, shape: tuple[int, int, int], classes: int, precision: str = "float32"
+    spec: str, shape: tuple[int, int, int], classes: int, precision: Precision = "float32"
 ) -> Network:
     """The network that `spec` names, for images of `shape` (c, H, W) and K = `classes`.
 
