@@ -24,6 +24,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled as a whole for each shape it meets, or itself where that cannot be."""
     if not can_compile():
         return function
-    # A teacher, its evaluation and the inner steps share code but not batch sizes.
+
+    def alone(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    # The compiler counts a function's versions (one for each shape) by its code and refuses too
+    # many: with a code of its own, other closures of the same source do not count.
+    alone.__code__ = alone.__code__.replace()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-    return torch.compile(function, dynamic=False, fullgraph=True)
+    return torch.compile(alone, dynamic=False, fullgraph=True)

@@ -1,0 +1,64 @@
+"""Compiling: each function by itself, and not at all where there is no compiler."""
+
+import functools
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from datm.runtime import compiling
+
+
+@pytest.fixture
+def _quick_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch.compile up to, and without, the generation of machine code."""
+    quick = functools.partial(torch.compile, backend="eager")
+    monkeypatch.setattr(compiling, "can_compile", lambda: True)
+    monkeypatch.setattr(torch, "compile", quick)
+    yield
+    torch._dynamo.reset()
+
+
+def power(exponent: int) -> Callable[[Tensor], Tensor]:
+    def function(x: Tensor) -> Tensor:
+        return x**exponent
+
+    return function
+
+
+@pytest.mark.usefixtures("_quick_backend")
+def test_functions_of_one_source_line_do_not_use_up_each_others_versions() -> None:
+    """The compiler refuses a 33rd version of one function; 40 functions are no versions."""
+    x = torch.tensor([1.0, 2.0])
+    for exponent in range(40):
+        assert torch.equal(compiling.compiled(power(exponent))(x), x**exponent)
+
+
+@pytest.mark.usefixtures("_quick_backend")
+def test_one_function_meets_many_batch_sizes() -> None:
+    square = compiling.compiled(power(2))
+    for size in range(1, 30):
+        assert torch.equal(square(torch.full((size,), 3.0)), torch.full((size,), 9.0))
+
+
+def test_without_a_compiler_functions_run_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nothing(name: str, *arguments: Any) -> None:
+        return None
+
+    monkeypatch.setattr(shutil, "which", nothing)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    compiling.can_compile.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING, logger="datm"):
+            functions = [power(2), power(3)]
+            assert [compiling.compiled(function) for function in functions] == functions
+        assert len(caplog.records) == 1
+        assert "g++" in caplog.text
+    finally:
+        compiling.can_compile.cache_clear()
