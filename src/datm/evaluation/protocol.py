@@ -11,9 +11,11 @@ The learning rate of random and full is the best of `learning_rates` on the vali
 Letters: K classes, n networks.
 """
 
+import hashlib
 import os
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +29,7 @@ from datm.errors import InputError
 from datm.evaluation.rows import Record, Row, distilled_row, full_row, random_row
 from datm.evaluation.train import Protocol, train_network
 from datm.matching import Student, student_loss
-from datm.networks import Predictor, make_network
+from datm.networks import Network, Predictor, make_network
 from datm.runtime.device import Runtime
 from datm.runtime.files import read_json, write_json
 from datm.runtime.logs import QUIET, Console
@@ -97,40 +99,74 @@ def evaluate(
         models: network specs (default: the config's, else the teachers' network).
         seeds: networks per record (default: the config's).
         initial: the set before distillation, for the baseline of that name.
-        out: evaluation.json; what is finished there under the same settings is kept.
+        out: evaluation.json; networks trained before under the same settings are kept there, and
+            a row that is evaluated under other settings now replaces the one that was there.
 
-    Accuracies are fractions of the test split; std is the sample's, over networks. The records are
-    kept in `distilled.records` too. Raises InputError if the set and the data do not fit.
+    Accuracies are fractions of the test split; std is the sample's, over networks. All images are
+    taken into the distilled set's training space. The records are kept in `distilled.records` too.
+    Raises InputError if the set and the data do not fit.
     """
-    config = config or EvaluateConfig()
-    _check(distilled, data)
+    config, runtime = config or EvaluateConfig(), runtime or Runtime()
+    count = config.seeds if seeds is None else seeds
+    _check(distilled, data, count)
     path = Path(out) if out is not None else None
-    known: list[Record] = read_json(path) if path is not None and path.exists() else []
-    data = data.to((runtime or Runtime()).torch_device())
-    specs = models or list(config.models) or [distilled.network]
-    trainers = [_Trainer(spec, data, runtime or Runtime()) for spec in specs]
+    known = _known(path)
+    data = replace(data, transform=distilled.transform).to(runtime.torch_device())
+    specs = models or config.models or [distilled.network]
+    shape, classes = data.shape, len(data.classes)
+    networks = [make_network(spec, shape, classes, runtime.precision) for spec in specs]
+    place = _place(data, runtime, seed)
     records: list[Record] = []
-    for trainer in trainers:
-        for row in _rows(trainer.network.spec, distilled, initial, data, config, seeds):
-            found = [record for record in known if record["key"] == row.key(seed)]
-            record = found[0] if found else row.record(seed)
-            records.append(record)
-            rest = [other for other in known if other["key"] != record["key"]]
-            while len(record["accuracies"]) < row.seeds:
-                _train_one(row, record, trainer, seed, console)
-                if path is not None:
-                    write_json(path, [*rest, *(r for r in records if r not in rest)])
+
+    def save() -> None:
+        if path is not None:
+            write_json(path, [*records, *_others(known, records)])
+
+    for network in {network.spec: network for network in networks}.values():
+        trainer = _Trainer(network, data, runtime)
+        for row in _rows(network.spec, distilled, initial, data, config, count, seed):
+            key = row.key(place)
+            found = [record for record in known if record.get("key") == key]
+            records.append(found[0] if found else row.record(key))
+            _fill(row, records[-1], trainer, seed, console, save)
     distilled.records = records
     return records
 
 
-def _check(distilled: "DistilledSet", data: DataSet) -> None:
+def _check(distilled: "DistilledSet", data: DataSet, seeds: int) -> None:
     shape = tuple(distilled.images.shape[1:])
     if shape != data.shape or tuple(distilled.classes) != data.classes:
         raise InputError(
             f"data: {data.name} has {len(data.classes)} classes of {data.shape} images, the"
             f" distilled set {len(distilled.classes)} of {shape}; give the data it was made from."
         )
+    if not len(data.test):
+        raise InputError(f"data: {data.name} has no test images to judge by; give data.test.")
+    if seeds < 1:
+        raise InputError(f"seeds: {seeds} networks give no accuracy; give 1 or more.")
+
+
+def _known(path: Path | None) -> list[Record]:
+    """The records in evaluation.json. Raises InputError if it holds something else."""
+    known = read_json(path) if path is not None and path.exists() else []
+    if not isinstance(known, list) or not all(isinstance(record, dict) for record in known):
+        raise InputError(f"{path}: is no list of records; remove it or choose another file.")
+    return known
+
+
+def _others(known: list[Record], records: list[Record]) -> list[Record]:
+    """Those of the `known` records that say something else than any of `records`."""
+    said = [(r["what"], r["model"], r["ipc"]) for r in records if r["accuracies"]]
+    return [r for r in known if (r.get("what"), r.get("model"), r.get("ipc")) not in said]
+
+
+def _place(data: DataSet, runtime: Runtime, seed: int) -> str:
+    """What decides every row's accuracies: the data to the bit, the precision and the seed."""
+    digest = hashlib.sha256(repr((data.fingerprint, runtime.precision, seed)).encode())
+    tensors = [data.validation.images, data.validation.labels, data.test.images, data.test.labels]
+    for tensor in [*tensors, *data.transform.tensors().values()]:
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _rows(
@@ -139,7 +175,8 @@ def _rows(
     initial: "DistilledSet | None",
     data: DataSet,
     config: EvaluateConfig,
-    seeds: int | None,
+    networks: int,
+    seed: int,
 ) -> list[Row]:
     """What is to be trained on with one network: the distilled set first, the full data last."""
     augmentation = distilled.augmentation if config.augmentation is None else config.augmentation
@@ -151,13 +188,12 @@ def _rows(
         weight_decay=config.weight_decay,
         augmentation=augmentation,
     )
-    networks = seeds or config.seeds
     rows = [distilled_row("distilled", model, distilled, protocol, networks)]
     if initial is not None and "initial" in config.baselines:
         rows.append(distilled_row("initial", model, initial, protocol, networks))
     rates = config.learning_rates
     if "random" in config.baselines:
-        rows.append(random_row(model, data, distilled.ipc, protocol, rates, networks))
+        rows.append(random_row(model, data, distilled.ipc, protocol, rates, networks, seed))
         for multiple in config.random_multiples:
             ipc = distilled.ipc * multiple
             count = ipc * len(data.classes)
@@ -165,7 +201,7 @@ def _rows(
                 few = min(networks, config.multiple_seeds)
                 epochs = max(config.full_epochs, config.epochs // multiple)
                 scaled = replace(protocol, epochs=min(epochs, config.epochs))
-                rows.append(random_row(model, data, ipc, scaled, rates, few))
+                rows.append(random_row(model, data, ipc, scaled, rates, few, seed))
     if "full" in config.baselines:
         many = config.full_seeds or networks
         rows.append(full_row(model, data, protocol, config.full_epochs, rates, many))
@@ -175,10 +211,10 @@ def _rows(
 class _Trainer:
     """One network with its compiled functions, and the splits to judge it on."""
 
-    def __init__(self, spec: str, data: DataSet, runtime: Runtime) -> None:
-        self.network = make_network(spec, data.shape, len(data.classes), runtime.precision)
-        self.student = Student(student_loss(self.network), runtime.compile)
-        self.predictor = Predictor(self.network, runtime.compile)
+    def __init__(self, network: Network, data: DataSet, runtime: Runtime) -> None:
+        self.network = network
+        self.student = Student(student_loss(network), runtime.compile)
+        self.predictor = Predictor(network, runtime.compile)
         self.test = data.transform(data.test.images), data.test.labels
         self.validation = data.transform(data.validation.images), data.validation.labels
 
@@ -190,30 +226,41 @@ class _Trainer:
         seed: int,
     ) -> float:
         """Accuracy on (images, class numbers) of a network trained on (images, label logits)."""
-        images, logits = trained_on
+        # A distilled set is on the CPU, wherever the data are.
+        images, logits = (tensor.to(judged_on[0].device) for tensor in trained_on)
         params = train_network(self.network, self.student, images, logits, protocol, seed)
         return self.predictor.accuracy(params, *judged_on, reference=images)
 
 
-def _train_one(row: Row, record: Record, trainer: _Trainer, seed: int, console: Console) -> None:
-    """Add one network's accuracy to the record; before the first, choose the learning rate."""
-    began = time.monotonic()
-    number = len(record["accuracies"])
+def _fill(
+    row: Row,
+    record: Record,
+    trainer: _Trainer,
+    seed: int,
+    console: Console,
+    save: Callable[[], None],
+) -> None:
+    """Train the networks that the record lacks; before the first, choose the learning rate."""
+    done = len(record["accuracies"])
+    if done >= row.seeds:
+        return
     title = f"evaluate {row.what}" + (f", {row.ipc} per class" if row.ipc else "")
-    if number == 0:
-        console.start(title, row.seeds)
-        record["protocol"] = _with_rate(row, trainer, seed)
-    protocol = row.at(record["protocol"]["learning_rate"])
-    own = derived_seed(seed, "evaluate", row.what, row.ipc or 0, number)
-    accuracy = trainer.accuracy(row.images(number), trainer.test, protocol, own)
-    accuracies = [*record["accuracies"], accuracy]
-    record["accuracies"] = accuracies
-    record["mean"] = statistics.fmean(accuracies)
-    record["std"] = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    record["seconds"] += time.monotonic() - began
-    console.advance(len(accuracies), accuracy=record["mean"])
-    if len(accuracies) == row.seeds:
-        console.finish(f"{100 * record['mean']:.1f} +- {100 * record['std']:.1f}%")
+    console.start(title, row.seeds, done)
+    for number in range(done, row.seeds):
+        began = time.monotonic()
+        if record["protocol"] is None:
+            record["protocol"] = _with_rate(row, trainer, seed)
+        protocol = row.at(record["protocol"]["learning_rate"])
+        own = derived_seed(seed, "evaluate", row.what, row.ipc or 0, number)
+        accuracy = trainer.accuracy(row.images(number), trainer.test, protocol, own)
+        accuracies = [*record["accuracies"], accuracy]
+        record["accuracies"] = accuracies
+        record["mean"] = statistics.fmean(accuracies)
+        record["std"] = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+        record["seconds"] += time.monotonic() - began
+        save()
+        console.advance(len(accuracies), accuracy=record["mean"])
+    console.finish(f"{100 * record['mean']:.1f} +- {100 * record['std']:.1f}%")
 
 
 def _with_rate(row: Row, trainer: _Trainer, seed: int) -> Record:

@@ -17,6 +17,7 @@ from datm.errors import InputError
 from datm.evaluation.coresets import random_real
 from datm.evaluation.train import Protocol
 from datm.matching.objective import hard_logits
+from datm.runtime.seeds import derived_seed
 
 if TYPE_CHECKING:
     from datm.distillation import DistilledSet
@@ -49,13 +50,16 @@ class Row:
     def at(self, learning_rate: float) -> Protocol:
         return replace(self.protocol, learning_rate=learning_rate)
 
-    def key(self, seed: int) -> str:
-        """Names all that decides this row's accuracies: equal keys, equal results."""
-        facts = [self.what, self.model, self.ipc, self.seeds, self.source, seed]
+    def key(self, place: str) -> str:
+        """Names all that decides this row's accuracies: equal keys, equal results.
+
+        `place` stands for what all rows share. How many networks there are decides none of them.
+        """
+        facts = [self.what, self.model, self.ipc, self.source, place]
         text = json.dumps([*facts, self.at(0.0).describe(self.count), self.learning_rates])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def record(self, seed: int) -> Record:
+    def record(self, key: str) -> Record:
         """An empty record: accuracies are fractions, one per network as it is trained."""
         return {
             "what": self.what,
@@ -67,7 +71,7 @@ class Row:
             "std": None,
             "protocol": None,
             "seconds": 0.0,
-            "key": self.key(seed),
+            "key": key,
         }
 
 
@@ -102,16 +106,18 @@ def random_row(
     protocol: Protocol,
     rates: tuple[float, ...],
     seeds: int,
+    seed: int,
 ) -> Row:
-    """`ipc` random real images a class, another draw for each network."""
+    """`ipc` random real images a class, another draw for each network and each `seed`."""
     classes = len(data.classes)
-    count = len(random_real(data.train.labels, classes, ipc, SELECTION))
+    count = len(random_real(data.train.labels, classes, ipc, seed))
     if ipc < 1 or count == 0:
         raise InputError(f"ipc: {ipc} images a class leave nothing to train on; give 1 or more.")
 
     def images(number: int) -> TrainingSet:
-        rows = random_real(data.train.labels, classes, ipc, number).to(data.train.labels.device)
-        chosen = data.train.select(rows)
+        draw = derived_seed(seed, "random images", number)
+        rows = random_real(data.train.labels, classes, ipc, draw)
+        chosen = data.train.select(rows.to(data.train.labels.device))
         return data.transform(chosen.images), hard_logits(chosen.labels, classes)
 
     return Row(
