@@ -156,7 +156,7 @@ def _known(path: Path | None) -> list[Record]:
 
 def _others(known: list[Record], records: list[Record]) -> list[Record]:
     """Those of the `known` records that say something else than any of `records`."""
-    said = [(r["what"], r["model"], r["ipc"]) for r in records if r["accuracies"]]
+    said = [(r["what"], r["model"], r["ipc"]) for r in records]
     return [r for r in known if (r.get("what"), r.get("model"), r.get("ipc")) not in said]
 
 
