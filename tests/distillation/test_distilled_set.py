@@ -29,7 +29,7 @@ def made_up(kind: Kind = "normalise", ipc: int = 2) -> DistilledSet:
     return DistilledSet(
         images=images + 0.5 * torch.randn(images.shape, generator=draw),
         logits=5 * torch.randn(10 * ipc, 10, generator=draw),
-        step_size=float(torch.tensor(0.1) / 3),
+        step_size=1 / 30,
         classes=data.classes,
         transform=data.transform,
         meta={

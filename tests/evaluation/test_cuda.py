@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from evaluations import CONFIG
 
 from datm.data import DataSet
 from datm.distillation import DistilledSet, distill
 from datm.evaluation import evaluate
 from datm.runtime.device import Runtime
 from datm.teaching import Trajectories, teach
-from evaluations import CONFIG
 from small_jobs import DISTILL, TEACH
 
 
