@@ -68,10 +68,10 @@ ACCURACIES = {0: 0.1, 3: 0.5, 6: 0.8, 9: 0.8, 12: 0.7, 13: 0.2}
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def accuracy(job: Any, state: State) -> float:
+    def accuracy(_: Any, state: State) -> float:
         return ACCURACIES[state.iteration]
 
-    monkeypatch.setattr(loop._Job, "validate", accuracy)
+    monkeypatch.setattr(loop.Job, "validate", accuracy)
 
 
 @pytest.mark.usefixtures("scripted")
@@ -119,6 +119,7 @@ def test_the_accuracy_of_the_best_is_that_of_networks_trained_on_it(
             ),
             images,
             digits.validation.labels,
+            reference=made.images,
         )
         for number in range(networks)
     ]
@@ -251,7 +252,7 @@ def test_what_does_not_fit_together_is_refused_before_any_work(
     case: str,
 ) -> None:
     alter, message = REFUSED[case]
-    monkeypatch.setattr(loop, "_Job", no_work)
+    monkeypatch.setattr(loop, "Job", no_work)
     with pytest.raises(InputError, match=message) as caught:
         distill(*alter(digits, teachers, DISTILL), out=tmp_path / "out")
     assert "\n" not in str(caught.value)

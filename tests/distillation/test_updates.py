@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from datm.data import DataSet
-from datm.distillation import DistillConfig, DistilledSet, distill, loop
+from datm.distillation import DistillConfig, DistilledSet, distill, job, loop
 from datm.errors import InputError
 from datm.matching import MatchGradient
 from datm.runtime.files import load_tensors, read_json_lines
@@ -79,7 +79,7 @@ def iterates(
     console: Console = QUIET,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict[str, Any]]]:
     """The first iterate, the last one and the lines of metrics.jsonl."""
-    monkeypatch.setattr(loop, "match_gradient", given)
+    monkeypatch.setattr(job, "match_gradient", given)
     distill(data, teachers, config, out=out, console=console)
     first = load_tensors(out / "distilled" / "initial.safetensors")
     last = load_tensors(out / "distilled" / "last.safetensors")
@@ -229,14 +229,14 @@ def test_the_loop_matches_what_its_log_says(
     digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Segments, batches and start values reach `match_gradient` as they are recorded."""
-    real = loop.match_gradient
+    real = job.match_gradient
     seen: list[Any] = []
 
     def spying(*arguments: Any) -> MatchGradient:
         seen.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "match_gradient", spying)
+    monkeypatch.setattr(job, "match_gradient", spying)
     match = replace(
         CONFIG.match, segments=2, first_upper=1, last_upper=3, expansion=6, teacher_epochs=2
     )

@@ -7,40 +7,26 @@ a whole, so a run may stop anywhere and continues to the same bits (on a CPU).
 Letters: N inner steps, B batch, S synthetic images, M epochs a segment spans.
 """
 
-import dataclasses
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from datm.augment import draw_augmentation
-from datm.batches import BatchStream
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
-from datm.distillation.initial import ask_teachers, check_ipc, choose_initial
+from datm.distillation.initial import check_ipc
+from datm.distillation.job import Job
 from datm.distillation.state import State, load_state, save_state
 from datm.errors import InputError
-from datm.evaluation.train import Protocol, train_network
-from datm.matching import (
-    MatchGradient,
-    Segment,
-    Student,
-    draw_segment,
-    match_gradient,
-    student_loss,
-    upper_epoch,
-)
-from datm.networks import Predictor, make_network
+from datm.matching import MatchGradient, upper_epoch
 from datm.runtime.device import Runtime
 from datm.runtime.files import save_tensors, writable_folder
 from datm.runtime.logs import QUIET, Console
 from datm.runtime.metrics import Metrics
-from datm.runtime.seeds import derived_seed, generator
 from datm.teaching import Trajectories
 
 SKIPS_ALLOWED = 100
@@ -66,7 +52,7 @@ def distill(
     check(data, trajectories, config)
     runtime = runtime or Runtime()
     folder = writable_folder(out) if out is not None else None
-    job = _Job(data, trajectories, config, runtime, seed)
+    job = Job(data, trajectories, config, runtime, seed)
     state = load_state(folder / "checkpoint", job.identity, job.device) if folder else None
     if state is None:
         state = job.begin(console)
@@ -102,130 +88,7 @@ def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> N
         )
 
 
-class _Job:
-    """What every iteration needs and none changes."""
-
-    def __init__(
-        self,
-        data: DataSet,
-        trajectories: Trajectories,
-        config: DistillConfig,
-        runtime: Runtime,
-        seed: int,
-    ) -> None:
-        self.device = runtime.torch_device()
-        self.data = data.to(self.device)
-        self.trajectories = trajectories
-        self.config = config
-        self.runtime = runtime
-        self.seed = seed
-        shape, classes = data.shape, len(data.classes)
-        self.network = make_network(trajectories.network, shape, classes, runtime.precision)
-        self.student = Student(student_loss(self.network), runtime.compile)
-        self.predictor = Predictor(self.network, runtime.compile)
-        self.augmentation = trajectories.augmentation
-        validation = self.data.validation
-        self.held_out = self.data.transform(validation.images), validation.labels
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that decides the iterates: what a checkpoint must share to be continued."""
-        plain = dataclasses.asdict(self.config)
-        # How long and how often changes no iterate, only which of them are seen.
-        for name in ("iterations", "checkpoint_every", "log_every"):
-            del plain[name]
-        manifest = self.trajectories.manifest
-        teachers = {**manifest["settings"], "precision": manifest.get("precision")}
-        teachers["teachers"] = [teacher["seed"] for teacher in self.trajectories.finished]
-        return {
-            "distill": plain,
-            "data": self.data.describe(),
-            "network": self.network.spec,
-            "teach": teachers,
-            "seed": self.seed,
-            "precision": self.runtime.precision,
-        }
-
-    def begin(self, console: Console) -> State:
-        """Real images with the teachers' soft labels."""
-        opinion = ask_teachers(self.data, self.trajectories, self.network, self.runtime.compile)
-        rows = choose_initial(self.data, opinion, self.config, self.seed, console).to(self.device)
-        images = self.data.transform(self.data.train.images[rows])
-        return State.begin(images, opinion.logits[rows], self.config.step_size)
-
-    def gradient(self, state: State, number: int) -> tuple[Segment, MatchGradient]:
-        """Match segment `number` of the iteration that follows `state`."""
-        match = self.config.match
-        path = self.seed, "distill", state.iteration, number
-        draw = generator(*path, "segment")
-        segment = draw_segment(match, state.iteration, len(self.trajectories), draw)
-        ends = self.trajectories.segment(segment.teacher, segment.start, match.teacher_epochs)
-        start, target = (end.to(self.device) for end in ends)
-        stream = BatchStream(len(state.images), match.batch, *path, "batches")
-        batches = stream.stack(match.inner_steps).to(self.device)
-        draws = [
-            draw_augmentation(self.augmentation, stream.batch, generator(*path, "augment", step))
-            for step in range(match.inner_steps)
-        ]
-
-        def augment(step: int, images: Tensor) -> Tensor:
-            return draws[step](images)
-
-        return segment, match_gradient(
-            self.student,
-            start,
-            target,
-            state.images,
-            state.logits,
-            state.step_size,
-            batches,
-            match.gradient,
-            augment,
-        )
-
-    def validate(self, state: State) -> float:
-        """Mean validation accuracy of fresh networks trained on the present iterate."""
-        protocol = Protocol(
-            learning_rate=float(state.step_size),
-            epochs=self.config.validate_epochs,
-            augmentation=self.augmentation,
-        )
-        total = 0.0
-        for number in range(self.config.validate_networks):
-            seed = derived_seed(self.seed, "validate", number)
-            images, logits = state.images, state.logits
-            params = train_network(self.network, self.student, images, logits, protocol, seed)
-            total += self.predictor.accuracy(params, *self.held_out, reference=images)
-        return total / self.config.validate_networks
-
-    def result(self, state: State) -> DistilledSet:
-        """The best iterate as a distilled set."""
-        meta = {
-            "data": self.data.describe(),
-            "network": self.network.spec,
-            "augmentation": self.augmentation,
-            "iteration": state.best_iteration,
-            "iterations": state.iteration,
-            "validation_accuracy": state.best_accuracy if len(self.data.validation) else None,
-            "recipe": {"distill": dataclasses.asdict(self.config), "seed": self.seed},
-            "teachers": {
-                "count": len(self.trajectories),
-                "settings": self.trajectories.manifest["settings"],
-            },
-            "precision": self.runtime.precision,
-            "seconds": state.seconds,
-        }
-        return DistilledSet(
-            images=state.best_images.cpu(),
-            logits=state.best_logits.cpu(),
-            step_size=float(state.best_step_size),
-            classes=self.data.classes,
-            transform=self.data.transform.to("cpu"),
-            meta=meta,
-        )
-
-
-def _iterate(job: _Job, state: State, folder: Path | None, console: Console) -> State:
+def _iterate(job: Job, state: State, folder: Path | None, console: Console) -> State:
     """Iterate to the end; save on the way, and on Ctrl-C before passing it on."""
     config = job.config
     if state.iteration >= config.iterations and state.validated == state.iteration:
@@ -256,7 +119,7 @@ def _iterate(job: _Job, state: State, folder: Path | None, console: Console) -> 
     return state
 
 
-def _validated(job: _Job, state: State, metrics: Metrics | None, console: Console) -> State:
+def _validated(job: Job, state: State, metrics: Metrics | None, console: Console) -> State:
     """Judge the present iterate where that is due; without validation images, the last is best."""
     due = state.iteration % job.config.validate_every == 0
     if state.validated == state.iteration or not (due or state.iteration >= job.config.iterations):
@@ -275,7 +138,7 @@ def _validated(job: _Job, state: State, metrics: Metrics | None, console: Consol
     return state
 
 
-def _step(job: _Job, state: State, metrics: Metrics | None, console: Console) -> State:
+def _step(job: Job, state: State, metrics: Metrics | None, console: Console) -> State:
     """One iteration: match every segment, average those under the threshold, update."""
     began = time.monotonic()
     config = job.config

@@ -1,0 +1,154 @@
+"""What every iteration of a distillation needs and none changes: data, teachers, functions.
+
+Letters: N inner steps, B batch, S synthetic images.
+"""
+
+import dataclasses
+from typing import Any
+
+from torch import Tensor
+
+from datm.augment import draw_augmentation
+from datm.batches import BatchStream
+from datm.data import DataSet
+from datm.distillation.config import DistillConfig
+from datm.distillation.distilled_set import DistilledSet
+from datm.distillation.initial import ask_teachers, choose_initial
+from datm.distillation.state import State
+from datm.evaluation.train import Protocol, train_network
+from datm.matching import (
+    MatchGradient,
+    Segment,
+    Student,
+    draw_segment,
+    match_gradient,
+    student_loss,
+)
+from datm.networks import Predictor, make_network
+from datm.runtime.device import Runtime
+from datm.runtime.logs import Console
+from datm.runtime.seeds import derived_seed, generator
+from datm.teaching import Trajectories
+
+
+class Job:
+    """One distillation: a function of its inputs, so that every iteration can be had again."""
+
+    def __init__(
+        self,
+        data: DataSet,
+        trajectories: Trajectories,
+        config: DistillConfig,
+        runtime: Runtime,
+        seed: int,
+    ) -> None:
+        self.device = runtime.torch_device()
+        self.data = data.to(self.device)
+        self.trajectories = trajectories
+        self.config = config
+        self.runtime = runtime
+        self.seed = seed
+        shape, classes = data.shape, len(data.classes)
+        self.network = make_network(trajectories.network, shape, classes, runtime.precision)
+        self.student = Student(student_loss(self.network), runtime.compile)
+        self.predictor = Predictor(self.network, runtime.compile)
+        self.augmentation = trajectories.augmentation
+        validation = self.data.validation
+        self.held_out = self.data.transform(validation.images), validation.labels
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the iterates: what a checkpoint must share to be continued."""
+        plain = dataclasses.asdict(self.config)
+        # How long and how often changes no iterate, only which of them are seen.
+        for name in ("iterations", "checkpoint_every", "log_every"):
+            del plain[name]
+        manifest = self.trajectories.manifest
+        teachers = {**manifest["settings"], "precision": manifest.get("precision")}
+        teachers["teachers"] = [teacher["seed"] for teacher in self.trajectories.finished]
+        return {
+            "distill": plain,
+            "data": self.data.describe(),
+            "network": self.network.spec,
+            "teach": teachers,
+            "seed": self.seed,
+            "precision": self.runtime.precision,
+        }
+
+    def begin(self, console: Console) -> State:
+        """Real images with the teachers' soft labels."""
+        opinion = ask_teachers(self.data, self.trajectories, self.network, self.runtime.compile)
+        rows = choose_initial(self.data, opinion, self.config, self.seed, console).to(self.device)
+        images = self.data.transform(self.data.train.images[rows])
+        return State.begin(images, opinion.logits[rows], self.config.step_size)
+
+    def gradient(self, state: State, number: int) -> tuple[Segment, MatchGradient]:
+        """Match segment `number` of the iteration that follows `state`."""
+        match = self.config.match
+        path = self.seed, "distill", state.iteration, number
+        draw = generator(*path, "segment")
+        segment = draw_segment(match, state.iteration, len(self.trajectories), draw)
+        ends = self.trajectories.segment(segment.teacher, segment.start, match.teacher_epochs)
+        start, target = (end.to(self.device) for end in ends)
+        stream = BatchStream(len(state.images), match.batch, *path, "batches")
+        batches = stream.stack(match.inner_steps).to(self.device)
+        draws = [
+            draw_augmentation(self.augmentation, stream.batch, generator(*path, "augment", step))
+            for step in range(match.inner_steps)
+        ]
+
+        def augment(step: int, images: Tensor) -> Tensor:
+            return draws[step](images)
+
+        return segment, match_gradient(
+            self.student,
+            start,
+            target,
+            state.images,
+            state.logits,
+            state.step_size,
+            batches,
+            match.gradient,
+            augment,
+        )
+
+    def validate(self, state: State) -> float:
+        """Mean validation accuracy of fresh networks trained on the present iterate."""
+        protocol = Protocol(
+            learning_rate=float(state.step_size),
+            epochs=self.config.validate_epochs,
+            augmentation=self.augmentation,
+        )
+        total = 0.0
+        for number in range(self.config.validate_networks):
+            seed = derived_seed(self.seed, "validate", number)
+            images, logits = state.images, state.logits
+            params = train_network(self.network, self.student, images, logits, protocol, seed)
+            total += self.predictor.accuracy(params, *self.held_out, reference=images)
+        return total / self.config.validate_networks
+
+    def result(self, state: State) -> DistilledSet:
+        """The best iterate as a distilled set."""
+        meta = {
+            "data": self.data.describe(),
+            "network": self.network.spec,
+            "augmentation": self.augmentation,
+            "iteration": state.best_iteration,
+            "iterations": state.iteration,
+            "validation_accuracy": state.best_accuracy if len(self.data.validation) else None,
+            "recipe": {"distill": dataclasses.asdict(self.config), "seed": self.seed},
+            "teachers": {
+                "count": len(self.trajectories),
+                "settings": self.trajectories.manifest["settings"],
+            },
+            "precision": self.runtime.precision,
+            "seconds": state.seconds,
+        }
+        return DistilledSet(
+            images=state.best_images.cpu(),
+            logits=state.best_logits.cpu(),
+            step_size=float(state.best_step_size),
+            classes=self.data.classes,
+            transform=self.data.transform.to("cpu"),
+            meta=meta,
+        )
