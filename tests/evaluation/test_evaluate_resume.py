@@ -56,7 +56,7 @@ class Count(Console):
         return sum(isinstance(said, int) for said in self.said)
 
 
-@pytest.mark.parametrize("at", range(1, NETWORKS + 1))
+@pytest.mark.parametrize("at", [1, 3, 4, 7, 8, NETWORKS])
 def test_continued_after_ctrl_c_equals_uninterrupted(
     digits: DataSet, whole: Path, tmp_path: Path, at: int
 ) -> None:
