@@ -149,7 +149,7 @@ def welch_interval(first: Record, second: Record) -> tuple[float, float] | None:
     n1, n2 = len(first["accuracies"]), len(second["accuracies"])
     if n1 < 2 or n2 < 2 or std(first) is None or std(second) is None:
         return None
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
+    from scipy.special import stdtrit
 
     v1, v2 = (std(first) or 0.0) ** 2 / n1, (std(second) or 0.0) ** 2 / n2
     difference = first["mean"] - second["mean"]
