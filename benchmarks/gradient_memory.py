@@ -4,8 +4,8 @@
 
 ConvNet-3 on 32x32 colour images, B = 50, float32, uncompiled, with random data. Every case runs in
 a process of its own: its peak resident memory, less what was resident once the library was loaded
-and the inputs were made. The allocator is told to give every large block back at once, so that the figures are
-of what is alive. A case that would need more memory than `--limit` is stopped there.
+and the inputs were made. The allocator is told to give every large block back at once, so that the
+figures are of what is alive. A case that would need more than `--limit` is stopped there.
 """
 
 import argparse
