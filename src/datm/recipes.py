@@ -59,7 +59,9 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name].recipe
 
 
-def _digits(name: str, ipc: int, match: MatchConfig, images_lr: float) -> Recipe:
+def _digits(
+    name: str, ipc: int, match: MatchConfig, *, iterations: int, images_lr: float
+) -> Recipe:
     return Recipe(
         name=name,
         runtime=Runtime(compile=True),
@@ -74,12 +76,12 @@ def _digits(name: str, ipc: int, match: MatchConfig, images_lr: float) -> Recipe
         distill=DistillConfig(
             ipc=ipc,
             match=match,
-            iterations=200,
+            iterations=iterations,
             step_size=0.05,
             images_lr=images_lr,
             labels_lr=2,
             step_size_lr=1e-5,
-            validate_every=50,
+            validate_every=100,
             validate_networks=3,
             validate_epochs=200,
         ),
@@ -95,7 +97,7 @@ def _digits(name: str, ipc: int, match: MatchConfig, images_lr: float) -> Recipe
 
 _DIGITS_1 = MatchConfig(inner_steps=20, teacher_epochs=2, batch=10, last_upper=4)
 _DIGITS_10 = MatchConfig(
-    inner_steps=20, teacher_epochs=2, batch=100, first_upper=4, last_upper=10, expansion=100
+    inner_steps=20, teacher_epochs=2, batch=100, first_upper=10, last_upper=20, expansion=100
 )
 
 
@@ -205,17 +207,17 @@ RECIPES: dict[str, Entry] = {
     entry.recipe.name: entry
     for entry in [
         Entry(
-            recipe=_digits("digits", 10, _DIGITS_10, images_lr=1000),
+            recipe=_digits("digits", 10, _DIGITS_10, iterations=400, images_lr=1000),
             summary="the demonstration: 10 handwritten digits per class of 100",
             source="ours",
         ),
         Entry(
-            recipe=_digits("digits-ipc1", 1, _DIGITS_1, images_lr=100),
+            recipe=_digits("digits-ipc1", 1, _DIGITS_1, iterations=200, images_lr=100),
             summary="one handwritten digit per class of 100",
             source="ours",
         ),
         Entry(
-            recipe=_digits("digits-ipc10", 10, _DIGITS_10, images_lr=1000),
+            recipe=_digits("digits-ipc10", 10, _DIGITS_10, iterations=400, images_lr=1000),
             summary="the same as digits",
             source="ours",
         ),
