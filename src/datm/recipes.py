@@ -210,16 +210,21 @@ RECIPES: dict[str, Entry] = {
             recipe=_digits("digits", 10, _DIGITS_10, iterations=400, images_lr=1000),
             summary="the demonstration: 10 handwritten digits per class of 100",
             source="ours",
+            measured="97.6 ± 0.6",
+            cost="3 min with installation and compiling (2 cores of a Xeon, 2026-11-21)",
         ),
         Entry(
             recipe=_digits("digits-ipc1", 1, _DIGITS_1, iterations=200, images_lr=100),
             summary="one handwritten digit per class of 100",
             source="ours",
+            measured="89.5 ± 1.3",
+            cost="1.2 min (2 cores of a Xeon, 2026-11-21)",
         ),
         Entry(
             recipe=_digits("digits-ipc10", 10, _DIGITS_10, iterations=400, images_lr=1000),
             summary="the same as digits",
             source="ours",
+            measured="97.6 ± 0.6",
         ),
         *(_cifar10_entry(row) for row in _CIFAR10),
     ]
