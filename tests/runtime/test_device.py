@@ -1,10 +1,5 @@
 """Device, precision and memory of a run."""
 
-import os
-import platform
-import subprocess
-import sys
-
 import pytest
 import torch
 from pydantic import ValidationError
@@ -32,29 +27,3 @@ def test_devices_that_do_not_exist_are_refused(device: str) -> None:
 def test_other_precisions_are_refused() -> None:
     with pytest.raises(ValidationError, match="precision"):
         Runtime(precision="float16")
-
-
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has these settings"
-)
-@pytest.mark.parametrize(("keep", "kept"), [(True, 128), (False, 0)])
-def test_freed_memory_stays_in_the_process(keep: bool, kept: int) -> None:
-    """What a process still holds of 128 MiB after freeing them, in MiB."""
-    program = f"""
-from pathlib import Path
-import resource
-import torch
-from datm.runtime.memory import keep_freed_memory
-if {keep}:
-    assert keep_freed_memory()
-def held():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-before = held()
-torch.ones(32 * 2**20)
-print((held() - before) / 2**20)
-"""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
-    )
-    assert float(done.stdout) == pytest.approx(kept, abs=20)
