@@ -126,3 +126,17 @@ def kill_when(script: str, ready: Callable[[], bool], *arguments: object) -> Non
         child.kill()
         child.communicate()
     assert child.returncode == -signal.SIGKILL
+
+
+class Steps(Console):
+    """Keeps where a stage began and the steps it counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def start(self, title: str, total: int, done: int = 0) -> None:
+        self.steps.append(done)
+
+    def advance(self, done: int, **figures: Any) -> None:
+        self.steps.append(done)

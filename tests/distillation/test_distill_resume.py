@@ -16,9 +16,8 @@ from datm.distillation.state import FILE
 from datm.errors import InputError
 from datm.runtime.device import Runtime
 from datm.runtime.files import read_json, read_json_lines
-from datm.runtime.logs import Console
 from datm.teaching import Trajectories, teach
-from small_jobs import DISTILL, TEACH, Interrupt, kill_when, small_digits, tree
+from small_jobs import DISTILL, TEACH, Interrupt, Steps, kill_when, small_digits, tree
 
 # validations at 0, 3, 6, 7; checkpoints at 2, 4, 6 and after each validation
 CONFIG = replace(
@@ -84,20 +83,6 @@ def test_ctrl_c_saves_all_but_the_iteration_in_hand(
     assert again.steps[:2] == [4, 5]
 
 
-class Steps(Console):
-    """Keeps where a stage began and what it did."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-
-    def start(self, title: str, total: int, done: int = 0) -> None:
-        self.steps.append(done)
-
-    def advance(self, done: int, **figures: Any) -> None:
-        self.steps.append(done)
-
-
 class Crash(BaseException):
     """Stands for the process's end."""
 
@@ -149,7 +134,7 @@ import sys
 from dataclasses import replace
 from datm.distillation import distill
 from datm.teaching import Trajectories
-from small_jobs import DISTILL, small_digits
+from small_jobs import Steps, DISTILL, small_digits
 config = replace(DISTILL, iterations=40, validate_every=20, checkpoint_every=7)
 distill(small_digits(), Trajectories.open(sys.argv[1]), config, out=sys.argv[2])
 """

@@ -13,9 +13,8 @@ from datm.data import DataSet
 from datm.errors import InputError
 from datm.runtime.device import Runtime
 from datm.runtime.files import read_json, write_json
-from datm.runtime.logs import Console
 from datm.teaching import Trajectories, teach, train
-from small_jobs import TEACH, Interrupt, kill_when, small_digits, tree
+from small_jobs import TEACH, Interrupt, Steps, kill_when, small_digits, tree
 
 
 def told(folder: Path) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def test_continued_after_a_kill_equals_uninterrupted(digits: DataSet, tmp_path: 
 import sys
 from dataclasses import replace
 from datm.teaching import teach
-from small_jobs import TEACH, small_digits
+from small_jobs import Steps, TEACH, small_digits
 teach(small_digits(), replace(TEACH, epochs=25), out=sys.argv[1])
 """
     partial = folder / f"teacher-00{random.randrange(2)}.partial"
@@ -181,25 +180,11 @@ def test_a_finished_teacher_whose_file_is_gone_is_trained_again(
     assert_same(teach(digits, TEACH, out=folder).path, teachers)
 
 
-class Progress(Console):
-    """Keeps what a stage says of its progress."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-
-    def start(self, title: str, total: int, done: int = 0) -> None:
-        self.steps.append(done)
-
-    def advance(self, done: int, **figures: Any) -> None:
-        self.steps.append(done)
-
-
 @pytest.mark.parametrize("at", [1, 3, 4, 6])
 def test_the_progress_goes_on_where_it_was(digits: DataSet, tmp_path: Path, at: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         teach(digits, TEACH, out=tmp_path, console=Interrupt(at))
-    progress = Progress()
+    progress = Steps()
     teach(digits, TEACH, out=tmp_path, console=progress)
     # At 4 the weights of the first teacher were still to be gathered into their file.
     assert progress.steps == list(range(at, 9))
