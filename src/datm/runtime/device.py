@@ -6,9 +6,10 @@ import torch
 from pydantic import Field
 
 from datm.errors import InputError
+from datm.runtime.allocator import keep_freed_memory
 from datm.runtime.settings import settings
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 @settings
@@ -20,9 +21,19 @@ class Runtime:
         default="float32", description="of the convolutions; all else stays float32"
     )
     compile: bool = Field(default=False, description="compile the inner step (pays after a minute)")
+    side_by_side: int = Field(
+        default=1,
+        gt=0,
+        description="teachers, segments or networks computed at once, where one leaves a GPU idle",
+    )
 
     def torch_device(self) -> torch.device:
-        """The device asked for. Raises InputError where it does not exist."""
+        """The device asked for, with this process set up for it.
+
+        That is: large blocks of host memory are reused, and matrix products and convolutions on a
+        GPU are rounded as `precision` says. Raises InputError where the device does not exist, or
+        not in this precision.
+        """
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -33,4 +44,14 @@ class Runtime:
             raise InputError(
                 f"device: {self.device!r} is not available here; use 'cpu' or 'auto'."
             ) from error
+        if self.precision == "tf32" and device.type != "cuda":
+            raise InputError(
+                f"precision: tf32 is arithmetic of NVIDIA GPUs, and the device is {device};"
+                " use float32 or bfloat16."
+            )
+        keep_freed_memory()
+        if device.type == "cuda":
+            # PyTorch's own default lets convolutions, and only them, use TF32.
+            torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
+            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
         return device

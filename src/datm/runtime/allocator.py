@@ -1,0 +1,36 @@
+"""Memory that the C library keeps for the next tensor instead of giving it back.
+
+glibc maps every block above a few tens of megabytes anew and unmaps it when freed, so that each
+large temporary is paged in again, zeroed, at every inner step.
+"""
+
+import ctypes
+import os
+import sys
+from functools import cache
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+KEPT = 2**31 - 1
+"""Bytes at the end of the heap that are kept when free; the most that mallopt can be told."""
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Have this process reuse large blocks (Linux with glibc); whether it could be told to.
+
+    Settings that the user made in the environment are left alone.
+    """
+    if not sys.platform.startswith("linux") or _settings_of_the_user():
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT))
+
+
+def _settings_of_the_user() -> bool:
+    names = "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
+    chosen = any(name in os.environ for name in names)
+    return chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
