@@ -45,6 +45,36 @@ def test_one_function_meets_many_batch_sizes() -> None:
         assert torch.equal(square(torch.full((size,), 3.0)), torch.full((size,), 9.0))
 
 
+def test_where_compiling_fails_it_is_said_once_and_the_result_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the linker is missing")
+
+    monkeypatch.setattr(compiling, "can_compile", lambda: True)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
+    compiling._report.cache_clear()
+    functions = [compiling.compiled(power(2)), compiling.compiled(power(3))]
+    x = torch.tensor([1.0, 2.0])
+    with caplog.at_level(logging.WARNING, logger="datm"):
+        for _ in range(2):
+            assert torch.equal(functions[0](x), x**2)
+            assert torch.equal(functions[1](x), x**3)
+    assert [record.message.count("the linker is missing") for record in caplog.records] == [1]
+    assert "running uncompiled" in caplog.text
+
+
+@pytest.mark.usefixtures("_quick_backend")
+def test_compiling_is_announced_once(caplog: pytest.LogCaptureFixture) -> None:
+    compiling._announce.cache_clear()
+    with caplog.at_level(logging.INFO, logger="datm"):
+        for exponent in (2, 3):
+            compiling.compiled(power(exponent))(torch.ones(2))
+    assert [record.message for record in caplog.records if "compiling" in record.message] == [
+        "compiling: up to a minute a function the first time here, then seconds"
+    ]
+
+
 def test_without_a_compiler_functions_run_as_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

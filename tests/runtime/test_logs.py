@@ -1,6 +1,7 @@
 """What the consoles print."""
 
 import io
+import logging
 
 import pytest
 
@@ -115,3 +116,15 @@ def test_advance_needs_start() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_console_shows_what_the_library_logs_while_it_is_open() -> None:
+    stream = io.StringIO()
+    library = logging.getLogger("datm")
+    with PlainConsole(stream) as console:
+        library.info("compiling")
+        library.warning("no compiler")
+        library.debug("not for people")
+    library.warning("too late")
+    assert stream.getvalue() == "compiling\nwarning: no compiler\n"
+    assert console.warnings == ["no compiler"]

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 logger = logging.getLogger("datm")
 
@@ -20,11 +21,47 @@ def can_compile() -> bool:
     return False
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled as a whole for each shape it meets, or itself where that cannot be."""
-    if not can_compile():
-        return function
+@cache
+def _announce() -> None:
+    logger.info("compiling: up to a minute a function the first time here, then seconds")
 
+
+@cache
+def _report(error: str) -> None:
+    logger.warning("compiling failed, running uncompiled, which is slower but the same: %s", error)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled as a whole for each shape it meets, or itself where that cannot be.
+
+    Its first argument is a tensor. On a GPU its kernels are replayed as one CUDA graph, and the
+    next call overwrites what it returned.
+    """
+    return _Compiled(function) if can_compile() else function
+
+
+class _Compiled:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._fast: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        on_gpu = arguments[0].is_cuda
+        if self._fast is None:
+            _announce()
+            self._fast = _compile(self._function, "reduce-overhead" if on_gpu else None)
+        if on_gpu:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        try:
+            return self._fast(*arguments)
+        except TorchDynamoException as error:
+            # Only the compiler's own failures: an error of the computation is passed on.
+            _report(" ".join(str(error).split("\n")[:2]))
+            self._fast = self._function
+            return self._function(*arguments)
+
+
+def _compile(function: Callable[..., Any], mode: str | None) -> Callable[..., Any]:
     def alone(*arguments: Any) -> Any:
         return function(*arguments)
 
@@ -32,4 +69,4 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # many: with a code of its own, other closures of the same source do not count.
     alone.__code__ = alone.__code__.replace()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-    return torch.compile(alone, dynamic=False, fullgraph=True)
+    return torch.compile(alone, dynamic=False, fullgraph=True, mode=mode)

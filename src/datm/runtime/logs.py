@@ -4,6 +4,7 @@ A stage is given a Console and calls start, advance ..., finish on it; it never 
 class is silent, so library calls are too unless they are given another.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
 
 Figure = float | str
 
+logger = logging.getLogger("datm")
+
 
 class Console:
-    """Shows nothing; keeps the warnings. Used as a context manager it is closed at the end."""
+    """Shows nothing; keeps the warnings.
+
+    Used as a context manager it also shows what the library logs, and is closed at the end.
+    """
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self._relay = _Relay(self)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin a stage of `total` steps, `done` of them already behind it."""
@@ -43,6 +50,8 @@ class Console:
         """Leave the terminal as it was; also right after an exception."""
 
     def __enter__(self) -> Self:
+        logger.addHandler(self._relay)
+        logger.setLevel(logging.INFO)
         return self
 
     def __exit__(
@@ -51,7 +60,21 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        logger.removeHandler(self._relay)
+        logger.setLevel(logging.NOTSET)
         self.close()
+
+
+class _Relay(logging.Handler):
+    """Hands log records to a console."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        show = self._console.warn if record.levelno >= logging.WARNING else self._console.say
+        show(record.getMessage())
 
 
 QUIET = Console()
