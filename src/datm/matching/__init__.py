@@ -2,11 +2,12 @@
 
 from datm.matching.gradient import match_gradient
 from datm.matching.objective import matching_loss, soft_cross_entropy, student_loss
-from datm.matching.problem import MatchGradient
+from datm.matching.problem import Augment, MatchGradient
 from datm.matching.student import Student
 from datm.matching.window import MatchConfig, Segment, draw_segment, upper_epoch
 
 __all__ = [
+    "Augment",
     "MatchConfig",
     "MatchGradient",
     "Segment",

@@ -27,18 +27,19 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
     thetas = _forward(problem)
     student = thetas.pop()
     loss = matching_loss(student, problem.start, problem.target)
-    distance = (problem.start - problem.target).square().sum()
+    distance = (problem.start - problem.target).square().sum(-1, keepdim=True)
     direction = 2 * (student - problem.target) / distance
     alpha = problem.step_size
-    images_grad = torch.zeros_like(problem.images)
-    logits_grad = torch.zeros_like(problem.logits)
-    step_size_grad = torch.zeros_like(alpha)
-    for step in reversed(range(len(problem.batches))):
-        batch = problem.batches[step]
-        raw = problem.images[batch].requires_grad_()
+    sides = student.shape[:-1]
+    images_grad = problem.images.new_zeros(*sides, *problem.images.shape)
+    logits_grad = problem.logits.new_zeros(*sides, *problem.logits.shape)
+    step_size_grad = alpha.new_zeros(sides)
+    for step in reversed(range(problem.steps)):
+        rows = problem.batches[..., step, :]
+        raw = problem.images[rows].requires_grad_()
         with torch.enable_grad():
             augmented = problem.augment(step, raw)
-        inputs = (thetas.pop(), augmented.detach(), problem.logits[batch], direction)
+        inputs = (thetas.pop(), augmented.detach(), problem.logits[rows], direction)
         if through_parameters:
             h, by_params, by_images, by_logits = problem.student.adjoint(*inputs)
             direction = direction - alpha * by_params
@@ -48,8 +49,8 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
         by_raw = by_images
         if augmented is not raw:
             (by_raw,) = torch.autograd.grad(augmented, raw, by_images)
-        images_grad.index_add_(0, batch, -alpha * by_raw)
-        logits_grad.index_add_(0, batch, -alpha * by_logits)
+        _add_rows(images_grad, rows, -alpha * by_raw)
+        _add_rows(logits_grad, rows, -alpha * by_logits)
         step_size_grad -= h
     return MatchGradient(loss, images_grad, logits_grad, step_size_grad, student)
 
@@ -57,7 +58,17 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
 def _forward(problem: Problem) -> list[Tensor]:
     """theta_0 .. theta_N."""
     thetas = [problem.start]
-    for step in range(len(problem.batches)):
+    for step in range(problem.steps):
         gradient, _ = problem.student.gradient(thetas[-1], *problem.inputs(step))
         thetas.append(thetas[-1] - problem.step_size * gradient)
     return thetas
+
+
+def _add_rows(total: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Add values [..., B, ...] to the rows [..., B] of total [..., S, ...], in place."""
+    count = total.shape[rows.ndim - 1]
+    if rows.ndim > 1:
+        side = torch.arange(len(rows), device=rows.device).unsqueeze(1)
+        rows = rows + count * side
+        total, values = total.flatten(0, 1), values.flatten(0, 1)
+    total.index_add_(0, rows.flatten(), values)

@@ -1,7 +1,7 @@
 """The gradient of the matching loss: one signature, three methods.
 
 Shapes: P parameters, S synthetic images, N inner steps, B batch, c channels, H height, W width,
-K classes.
+K classes, G segments side by side.
 """
 
 from typing import Literal
@@ -48,11 +48,17 @@ def match_gradient(
             memory. The oracle for the others.
         augment: applied to each inner step's images, differentiably (default: none).
 
-    Raises InputError if shapes do not fit together or the method is unknown.
+    Several segments go side by side in one call ("exact" and "tesla"): start and target [G, P],
+    batches [G, N, B]; each result then has a leading axis G.
+
+    Raises InputError if shapes do not fit together or the method is unknown. (Values are looked at
+    on a CPU only: a GPU would have to be waited for.)
     """
     if method not in METHODS:
         raise InputError(f"method: {method!r} is not known; use {', '.join(METHODS)}.")
     _check(start, target, images, logits, step_size, batches)
+    if start.ndim > 1 and method == "unrolled":
+        raise InputError("method: 'unrolled' takes one segment at a time; give start as [P].")
     student = student_loss if isinstance(student_loss, Student) else Student(student_loss)
     problem = Problem(
         student, start, target, images, logits, step_size, batches, augment or _unchanged
@@ -87,12 +93,12 @@ def _check(
                 f"{name}: {value.dtype} does not go with start's {start.dtype};"
                 f" give {', '.join(values)} in one floating-point type."
             )
-    if start.ndim != 1 or start.shape != target.shape:
+    if start.ndim not in (1, 2) or start.shape != target.shape:
         raise InputError(
             f"start, target: shapes {tuple(start.shape)} and {tuple(target.shape)}"
             " are not one [P]; give two flat parameter vectors of one network."
         )
-    if torch.equal(start, target):
+    if not start.is_cuda and bool((start == target).all(-1).any()):
         raise InputError(
             "start, target: are equal, so no distance is left to close;"
             " give the ends of a segment in which the teacher moved."
@@ -105,15 +111,19 @@ def _check(
         raise InputError(
             f"step_size: shape {tuple(step_size.shape)} is no scalar; give a tensor without axes."
         )
-    _check_batches(batches, len(images))
+    _check_batches(batches, start.shape[:-1], len(images))
 
 
-def _check_batches(batches: Tensor, count: int) -> None:
-    if batches.ndim != 2 or batches.dtype != torch.int64 or not batches.numel():
+def _check_batches(batches: Tensor, sides: torch.Size, count: int) -> None:
+    fits = batches.ndim == len(sides) + 2 and batches.shape[: len(sides)] == sides
+    if not fits or batches.dtype != torch.int64 or not batches.numel():
         raise InputError(
-            f"batches: {batches.dtype} {tuple(batches.shape)} is no int64 [N, B] with N and B"
-            " at least 1; give row numbers of images."
+            f"batches: {batches.dtype} {tuple(batches.shape)} is no int64"
+            f" {'[G, N, B]' if sides else '[N, B]'} with N and B at least 1; give row numbers of"
+            " images."
         )
+    if batches.is_cuda:
+        return
     low, high = int(batches.min()), int(batches.max())
     if low < 0 or high >= count:
         raise InputError(

@@ -4,7 +4,9 @@ Shapes: P parameters, B batch, c channels, H height, W width, K classes.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,15 +29,34 @@ def soft_cross_entropy(scores: Tensor, logits: Tensor) -> Tensor:
     return -(logits.softmax(1) * scores.log_softmax(1)).sum(1).mean()
 
 
-def student_loss(network: Network) -> StudentLoss:
+@dataclass(frozen=True)
+class NetworkLoss:
     """The soft cross-entropy of `network`, as a function of its flat parameters."""
 
-    def loss(params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
-        return soft_cross_entropy(network(params, images), logits)
+    network: Network
 
-    return loss
+    def __call__(self, params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
+        return soft_cross_entropy(self.network(params, images), logits)
+
+    def slope(self, params: Tensor, images: Tensor, logits: Tensor, direction: Tensor) -> Tensor:
+        """The derivative of the loss as `params` move along `direction` [P]."""
+
+        def loss(scores: Tensor) -> Tensor:
+            return soft_cross_entropy(scores, logits)
+
+        scores, change = self.network.derivative(params, images, direction)
+        derivative: Tensor = torch.func.jvp(loss, (scores,), (change,))[1]
+        return derivative
+
+
+def student_loss(network: Network) -> NetworkLoss:
+    """The loss that a student of this network descends."""
+    return NetworkLoss(network)
 
 
 def matching_loss(student: Tensor, start: Tensor, target: Tensor) -> Tensor:
-    """||student - target||^2 / ||start - target||^2, 1 if unmoved (Cazenavette 2022, eq. 2)."""
-    return (student - target).square().sum() / (start - target).square().sum()
+    """||student - target||^2 / ||start - target||^2, 1 if unmoved (Cazenavette 2022, eq. 2).
+
+    All [P], or all [G, P]: then G losses.
+    """
+    return (student - target).square().sum(-1) / (start - target).square().sum(-1)

@@ -12,7 +12,8 @@ from torch import Tensor
 from datm.matching.student import Student
 
 Augment = Callable[[int, Tensor], Tensor]
-"""(inner step i, images [B, c, H, W]) -> augmented images; differentiable, i decides the draw."""
+"""(inner step i, images [..., B, c, H, W]) -> augmented images; differentiable, i decides the draw.
+"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class MatchGradient:
 
     loss: scalar, 1 where the student made no progress; images_grad [S, c, H, W];
     logits_grad [S, K]; step_size_grad: scalar; student [P]: the parameters after N steps.
+    Of G segments side by side: each with a leading axis G.
     """
 
     loss: Tensor
@@ -43,7 +45,12 @@ class Problem:
     batches: Tensor
     augment: Augment
 
+    @property
+    def steps(self) -> int:
+        """N, the number of inner steps."""
+        return self.batches.shape[-2]
+
     def inputs(self, step: int) -> tuple[Tensor, Tensor]:
-        """Augmented images [B, c, H, W] and label logits [B, K] of inner step `step`."""
-        batch = self.batches[step]
-        return self.augment(step, self.images[batch]), self.logits[batch]
+        """Augmented images [..., B, c, H, W] and label logits [..., B, K] of inner step `step`."""
+        rows = self.batches[..., step, :]
+        return self.augment(step, self.images[rows]), self.logits[rows]

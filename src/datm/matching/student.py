@@ -1,6 +1,6 @@
 """The two derivatives of one inner step that training and matching are made of.
 
-Shapes: P parameters, B batch, c channels, H height, W width, K classes.
+Shapes: P parameters, B batch, c channels, H height, W width, K classes, G students side by side.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datm.matching.objective import StudentLoss
+from datm.matching.objective import NetworkLoss, StudentLoss
 from datm.runtime.compiling import compiled
 
 
@@ -17,21 +17,19 @@ class Student:
     """A student's loss l(params, images, logits) with its gradient and that gradient's adjoint.
 
     With `compile` both are compiled, once per batch size; without, they run eagerly. Either way
-    they are functions of plain tensors, so that no graph outlives a call.
+    they are functions of plain tensors, so that no graph outlives a call. On a GPU compiled results
+    are overwritten by the next call of the same function (CUDA graphs): use them first.
+
+    Every argument may have a leading axis G, and every result has it then: G students that know
+    nothing of each other advance in one call.
     """
 
     def __init__(self, loss: StudentLoss, compile: bool = False) -> None:
         self.loss = loss
+        slope = loss.slope if isinstance(loss, NetworkLoss) else _slope(loss)
 
         def gradient(params: Tensor, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
             return torch.func.grad_and_value(loss)(params, images, logits)
-
-        def slope(params: Tensor, images: Tensor, logits: Tensor, direction: Tensor) -> Tensor:
-            def along(moved: Tensor) -> Tensor:
-                return loss(moved, images, logits)
-
-            change: Tensor = torch.func.jvp(along, (params,), (direction,))[1]
-            return change
 
         def adjoint(params: Tensor, images: Tensor, logits: Tensor, direction: Tensor) -> Adjoint:
             derivative = torch.func.grad_and_value(slope, argnums=(0, 1, 2))
@@ -44,17 +42,16 @@ class Student:
             return derivative(params, images, logits, direction)
 
         wrap = compiled if compile else _eager
-        self._gradient = wrap(gradient)
-        self._adjoint = wrap(adjoint)
-        self._adjoint_of_data = wrap(adjoint_of_data)
+        self._gradient = _SideBySide(gradient, wrap)
+        self._adjoint = _SideBySide(adjoint, wrap)
+        self._adjoint_of_data = _SideBySide(adjoint_of_data, wrap)
 
     def __call__(self, params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
         return self.loss(params, images, logits)
 
     def gradient(self, params: Tensor, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """(g, l): the gradient [P] of the loss with respect to the parameters, and the loss."""
-        with torch.no_grad():
-            grad, value = self._gradient(params, images, logits)
+        grad, value = self._gradient(params, images, logits)
         return grad, value
 
     def adjoint(
@@ -65,22 +62,55 @@ class Student:
         h is the derivative of the loss along `direction` [P]: a forward-mode derivative inside and
         one backward pass outside give all of it, in about 8 convolution passes.
         """
-        with torch.no_grad():
-            (by_params, by_images, by_logits), h = self._adjoint(params, images, logits, direction)
+        (by_params, by_images, by_logits), h = self._adjoint(params, images, logits, direction)
         return h, by_params, by_images, by_logits
 
     def adjoint_of_data(
         self, params: Tensor, images: Tensor, logits: Tensor, direction: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(h, dh/dimages, dh/dlogits): `adjoint` where the parameters' share is not wanted."""
-        with torch.no_grad():
-            (by_images, by_logits), h = self._adjoint_of_data(params, images, logits, direction)
+        (by_images, by_logits), h = self._adjoint_of_data(params, images, logits, direction)
         return h, by_images, by_logits
 
 
 Adjoint = tuple[tuple[Tensor, Tensor, Tensor], Tensor]
 DataAdjoint = tuple[tuple[Tensor, Tensor], Tensor]
+Function = Callable[..., Any]
 
 
-def _eager(function: Callable[..., Any]) -> Callable[..., Any]:
+class _SideBySide:
+    """A function of (params, images, ...), for one student or, with a leading axis, for G."""
+
+    def __init__(self, function: Function, wrap: Callable[[Function], Function]) -> None:
+        self._one = wrap(function)
+        self._several = wrap(torch.func.vmap(function))
+
+    @torch.no_grad()
+    def __call__(self, params: Tensor, images: Tensor, *others: Tensor) -> Any:
+        function = self._one if params.ndim == 1 else self._several
+        return function(params, channels_last(images), *others)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """`images` [..., B, c, H, W] with the channels of a pixel side by side: fast to convolve."""
+    if images.ndim < 4:
+        return images
+    flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
+    return flat.view(images.shape)
+
+
+def _slope(loss: StudentLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """The derivative of any student's loss as its parameters move along `direction` [P]."""
+
+    def slope(params: Tensor, images: Tensor, logits: Tensor, direction: Tensor) -> Tensor:
+        def along(moved: Tensor) -> Tensor:
+            return loss(moved, images, logits)
+
+        change: Tensor = torch.func.jvp(along, (params,), (direction,))[1]
+        return change
+
+    return slope
+
+
+def _eager(function: Function) -> Function:
     return function

@@ -36,7 +36,8 @@ class Predictor:
             full = self._static or len(images) > CHUNK
             missing = CHUNK - len(chunk) if full else 0
             padded = torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
-            parts.append(self._forward(params, padded, statistics)[: len(chunk)])
+            # Cloned: on a GPU the next call overwrites what a compiled one returned.
+            parts.append(self._forward(params, padded, statistics)[: len(chunk)].clone())
         return torch.cat(parts)
 
     def accuracy(self, params: Tensor, images: Tensor, labels: Tensor, reference: Tensor) -> float:

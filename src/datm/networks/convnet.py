@@ -28,8 +28,9 @@ GROUPS = 4
 class ConvNet:
     """A ConvNet for images of `shape` (c, H, W) and `classes` K.
 
-    `precision` is that of the convolutions' arithmetic: "float32" means the parameters' own dtype,
-    "bfloat16" rounds their inputs and weights; everything else stays in the parameters' dtype.
+    `precision` is that of the convolutions' arithmetic: "bfloat16" rounds their inputs and weights;
+    "float32" and "tf32" (a switch of the whole process) leave them in the parameters' own dtype, as
+    everything else always is.
     Instance normalisation is group normalisation with one channel a group; "group" has
     four groups. Batch normalisation has no running averages: see `Network`.
     """
@@ -108,32 +109,46 @@ class ConvNet:
     def __call__(
         self, params: Tensor, images: Tensor, statistics: Statistics | None = None
     ) -> Tensor:
-        return self._forward(params, images, statistics, None)
+        return self._rest(params, self._stem(params, images), statistics)
 
     def statistics(self, params: Tensor, images: Tensor) -> Statistics:
         recorded: Statistics = []
         if self.norm == "batch":
-            self._forward(params, images, None, recorded)
+            self._rest(params, self._stem(params, images), record=recorded)
         return recorded
 
-    def _forward(
+    def derivative(
+        self, params: Tensor, images: Tensor, direction: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # The stem is linear in its parameters, so its derivative is the stem at `direction`.
+        # Forward mode would not see that the images stay, and convolve zeros as well.
+        stems = self._stem(params, images), self._stem(direction, images)
+        scores, change = torch.func.jvp(self._rest, (params, stems[0]), (direction, stems[1]))[:2]
+        return scores, change
+
+    def _stem(self, params: Tensor, images: Tensor) -> Tensor:
+        """The first convolution."""
+        weight, bias = self.layout.unflatten(params)[:2]
+        return self._convolve(images, weight, bias, self._first_padding)
+
+    def _rest(
         self,
         params: Tensor,
-        images: Tensor,
-        statistics: Statistics | None,
-        record: Statistics | None,
+        x: Tensor,
+        statistics: Statistics | None = None,
+        record: Statistics | None = None,
     ) -> Tensor:
-        parameters = iter(self.layout.unflatten(params))
-        x = images.contiguous(memory_format=torch.channels_last)
+        """Class scores from what the stem makes; statistics used are added to `record`."""
+        parameters = iter(self.layout.unflatten(params)[2:])
         for block in range(self.depth):
-            padding = self._first_padding if block == 0 else 1
-            x = self._convolve(x, next(parameters), next(parameters), padding)
+            if block > 0:
+                x = self._convolve(x, next(parameters), next(parameters), 1)
             if self.norm != "none":
                 given = statistics[block] if statistics and self.norm == "batch" else None
-                x, used = _normalise(x, self.norm, given)
+                used = given or _statistics(x, self.norm)
                 if record is not None:
                     record.append(used)
-                x = x * next(parameters).view(1, -1, 1, 1) + next(parameters).view(1, -1, 1, 1)
+                x = _normalise(x, *used, next(parameters), next(parameters))
             x = _pool(x.relu(), self.pooling)
         weight, bias = parameters
         return F.linear(x.flatten(1), weight, bias)
@@ -142,27 +157,38 @@ class ConvNet:
         dtype = x.dtype
         if self.precision == "bfloat16":
             x, weight = x.bfloat16(), weight.bfloat16()
-        weight = weight.contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, weight, padding=padding).to(dtype)
         # Instance and batch normalisation subtract a channel's mean: a bias would have no effect.
         return x if self.norm in ("instance", "batch") else x + bias.view(1, -1, 1, 1)
 
 
-def _normalise(
-    x: Tensor, norm: Norm, given: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """(x - mean) / sqrt(variance + eps) as plain arithmetic, which a compiler can fuse.
+def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+    """Mean and variance that `norm` uses, broadcastable to x [B, width, h, w].
 
-    Also returns the mean and variance used: those `given`, or those of `x`.
+    Sums times a constant, not means: the derivative of a mean divides every entry anew.
     """
     over = {"instance": (2, 3), "group": (2, 3, 4), "layer": (1, 2, 3), "batch": (0, 2, 3)}[norm]
     b, channels, h, w = x.shape
     grouped = x.reshape(b, GROUPS, channels // GROUPS, h, w) if norm == "group" else x
-    if given is None:
-        mean = grouped.mean(over, keepdim=True)
-        given = mean, ((grouped - mean) ** 2).mean(over, keepdim=True)
-    mean, variance = given
-    return ((grouped - mean) * (variance + EPSILON).rsqrt()).reshape(x.shape), given
+    total = grouped.sum(over, keepdim=True)
+    share = total.numel() / grouped.numel()
+    mean = total * share
+    centred = grouped - mean
+    variance = (centred * centred).sum(over, keepdim=True) * share
+    if norm == "group":
+        each = (b, GROUPS, channels // GROUPS, 1, 1)
+        mean, variance = (v.expand(each).reshape(b, channels, 1, 1) for v in (mean, variance))
+    return mean, variance
+
+
+def _normalise(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, as plain arithmetic that fuses.
+
+    Folded into one product and one sum per entry: what is left, and its derivatives, is per image
+    and channel.
+    """
+    scale = weight.view(1, -1, 1, 1) * (variance + EPSILON).rsqrt()
+    return x * scale + (bias.view(1, -1, 1, 1) - mean * scale)
 
 
 def _pool(x: Tensor, pooling: Pooling) -> Tensor:

@@ -64,3 +64,8 @@ class Network(Protocol):
 
     def statistics(self, params: Tensor, images: Tensor) -> Statistics:
         """Statistics of every batch-normalised layer over `images`; empty for other norms."""
+
+    def derivative(
+        self, params: Tensor, images: Tensor, direction: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(scores [B, K], their derivative [B, K] as `params` move along `direction` [P])."""

@@ -1,0 +1,86 @@
+"""Several segments in one sweep against one at a time."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from matching_problems import Segment, differences, random_segment
+from torch import Tensor
+
+from datm.errors import InputError
+from datm.matching import MatchGradient, Student, match_gradient
+
+SPECS = [
+    "convnet-2,width=6",
+    "convnet-1,width=4,norm=batch",
+    "convnet-1,width=4,norm=group,pooling=max",
+    "convnet-1,width=4,norm=layer",
+    "convnet-1,width=4,norm=none,pooling=none",
+]
+
+
+def matched(segments: list[Segment], method: str, student: Student) -> MatchGradient:
+    """All segments in one call; they share the images, labels and step size of the first."""
+    first = segments[0]
+
+    def augment(step: int, images: Tensor) -> Tensor:
+        pairs = zip(segments, images, strict=True)
+        return torch.stack([s.augment(step, own) if s.augment else own for s, own in pairs])
+
+    return match_gradient(
+        student,
+        torch.stack([segment.start for segment in segments]),
+        torch.stack([segment.target for segment in segments]),
+        first.images,
+        first.logits,
+        first.step_size,
+        torch.stack([segment.batches for segment in segments]),
+        method,
+        augment,
+    )
+
+
+def segments_of(spec: str) -> list[Segment]:
+    first = random_segment(0, 4, 3, spec=spec)
+    shared = {name: getattr(first, name) for name in ("images", "logits", "step_size")}
+    return [replace(random_segment(seed, 4, 3, spec=spec), **shared) for seed in range(3)]
+
+
+@pytest.mark.parametrize("method", ["exact", "tesla"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_side_by_side_equals_one_at_a_time(spec: str, method: str) -> None:
+    segments = segments_of(spec)
+    whole = matched(segments, method, Student(segments[0].loss))
+    for number, segment in enumerate(segments):
+        own = MatchGradient(*(getattr(whole, field.name)[number] for field in fields(whole)))
+        found = differences(own, segment.match(method))
+        assert max(found.values()) < 1e-10, found
+
+
+def test_the_oracle_takes_one_segment() -> None:
+    segments = segments_of(SPECS[0])
+    with pytest.raises(InputError, match="'unrolled' takes one segment at a time"):
+        matched(segments, "unrolled", Student(segments[0].loss))
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_one_segment_without_distance_is_refused(which: int) -> None:
+    segments = segments_of(SPECS[0])
+    segments[which] = replace(segments[which], target=segments[which].start)
+    with pytest.raises(InputError, match="are equal, so no distance is left to close"):
+        matched(segments, "exact", Student(segments[0].loss))
+
+
+def test_batches_need_the_segments_axis() -> None:
+    first, second, _ = segments_of(SPECS[0])
+    starts = torch.stack([first.start, second.start])
+    with pytest.raises(InputError, match=r"is no int64 \[G, N, B\]"):
+        match_gradient(
+            first.loss,
+            starts,
+            starts + 1,
+            first.images,
+            first.logits,
+            first.step_size,
+            first.batches,
+        )
