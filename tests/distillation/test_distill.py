@@ -12,11 +12,13 @@ from torch import Tensor
 from datm.data import DataSet, Split, load_data
 from datm.distillation import DistillConfig, DistilledSet, distill, loop
 from datm.distillation.loop import initial_set
+from datm.distillation.segments import Segments
 from datm.distillation.state import State
 from datm.errors import InputError
 from datm.evaluation import Protocol, train_network
 from datm.matching import Student, match_gradient, student_loss
 from datm.networks import Predictor, make_network
+from datm.runtime.device import Runtime
 from datm.runtime.files import load_tensors, read_json, read_json_lines
 from datm.runtime.seeds import derived_seed
 from datm.teaching import Trajectories, teach
@@ -262,3 +264,28 @@ def test_what_does_not_fit_together_is_refused_before_any_work(
 def test_the_widest_window_that_fits_is_used(digits: DataSet, teachers: Trajectories) -> None:
     config = replace(DISTILL, iterations=3, match=replace(DISTILL.match, last_upper=4))
     assert isinstance(distill(digits, teachers, config), DistilledSet)
+
+
+def test_segments_side_by_side_are_those_matched_one_at_a_time(tmp_path: Path) -> None:
+    data = small_digits(20, 3)
+    teachers = teach(data, TEACH, out=tmp_path)
+    config = replace(DISTILL, match=replace(DISTILL.match, segments=3), iterations=4)
+    alone, together = (
+        distill(data, teachers, config, runtime=Runtime(side_by_side=side)) for side in (1, 2)
+    )
+    torch.testing.assert_close(together.images, alone.images, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.logits, alone.logits, rtol=1e-4, atol=1e-5)
+    assert together.step_size == pytest.approx(alone.step_size, rel=1e-4)
+
+
+def test_draws_made_ahead_are_the_same(tmp_path: Path) -> None:
+    teachers = teach(small_digits(10, 3), TEACH, out=tmp_path)
+    match = replace(DISTILL.match, segments=2)
+    plain = Segments(teachers, match, 10, seed=0, device=torch.device("cpu"))
+    ahead = Segments(teachers, match, 10, seed=0, device=torch.device("cpu"), ahead=True)
+    for iteration in (0, 1, 2, 7, 3):  # in order, and after jumps
+        for one, other in zip(plain(iteration), ahead(iteration), strict=True):
+            assert one.segment == other.segment
+            assert one.operations == other.operations
+            for name in ("start", "target", "batches", "uniforms"):
+                assert torch.equal(getattr(one, name), getattr(other, name))

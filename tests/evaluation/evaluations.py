@@ -1,5 +1,6 @@
 """A distilled set to evaluate, in settings that take a moment, and a spy on what is trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,26 +79,28 @@ class Spy:
         self,
         network: Network,
         student: object,
-        images: Tensor,
-        logits: Tensor,
+        sets: Sequence[tuple[Tensor, Tensor]],
         protocol: Protocol,
-        seed: int,
+        seeds: Sequence[int],
     ) -> Tensor:
-        params = network.initial(generator(seed, "initial"))
-        self.trainings.append(
-            {
-                "network": network,
-                "images": images,
-                "logits": logits,
-                "protocol": protocol,
-                "seed": seed,
-                "params": params,
-            }
-        )
-        return params
+        trained = []
+        for (images, logits), seed in zip(sets, seeds, strict=True):
+            params = network.initial(generator(seed, "initial"))
+            trained.append(params)
+            self.trainings.append(
+                {
+                    "network": network,
+                    "images": images,
+                    "logits": logits,
+                    "protocol": protocol,
+                    "seed": seed,
+                    "params": params,
+                }
+            )
+        return torch.stack(trained)
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> Spy:
     spy = Spy()
-    monkeypatch.setattr(protocol, "train_network", spy)
+    monkeypatch.setattr(protocol, "train_networks", spy)
     return spy

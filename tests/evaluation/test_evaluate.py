@@ -12,8 +12,10 @@ from evaluations import CONFIG, MARKS, made_up_set, marked, names, spied
 
 from datm.data import DataSet, Split, load_data
 from datm.errors import InputError
-from datm.evaluation import EvaluateConfig, evaluate, train_network
+from datm.evaluation import EvaluateConfig, evaluate
+from datm.evaluation.train import train_networks
 from datm.networks import ConvNet
+from datm.runtime.device import Runtime
 from small_jobs import AUGMENTATION, NETWORK, reference_module
 
 SPEC = "convnet-1,width=4,norm=instance,pooling=average"
@@ -77,11 +79,11 @@ def test_accuracies_are_those_of_the_networks_on_the_test_split(
     trained = []
 
     def spying(network: ConvNet, *arguments: Any) -> torch.Tensor:
-        params = train_network(network, *arguments)
-        trained.append(reference_module(network, params))
-        return params
+        found = train_networks(network, *arguments)
+        trained.extend(reference_module(network, params) for params in found)
+        return found
 
-    monkeypatch.setattr(protocol, "train_network", spying)
+    monkeypatch.setattr(protocol, "train_networks", spying)
     found = evaluate(
         made_up_set(digits), digits, config=replace(CONFIG, learning_rates=(0.1,), full_epochs=6)
     )
@@ -316,3 +318,26 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> Non
 
     with pytest.raises((InputError, ValidationError), match=next(iter(changes))):
         EvaluateConfig(**changes)
+
+
+def test_networks_side_by_side_are_those_trained_one_at_a_time(
+    digits: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datm.evaluation import protocol
+
+    def weights(side_by_side: int) -> tuple[list[int], torch.Tensor]:
+        groups = []
+
+        def spying(network: ConvNet, *arguments: Any) -> torch.Tensor:
+            groups.append(train_networks(network, *arguments))
+            return groups[-1]
+
+        monkeypatch.setattr(protocol, "train_networks", spying)
+        runtime = Runtime(side_by_side=side_by_side)
+        config = replace(CONFIG, learning_rates=(0.1,))
+        evaluate(made_up_set(digits), digits, config=config, runtime=runtime)
+        return [len(group) for group in groups], torch.cat(groups)
+
+    (_, alone), (sizes, together) = weights(1), weights(2)
+    assert sizes == [2, 1, 2, 1, 2, 2, 1]
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)

@@ -16,10 +16,11 @@ from datm.batches import BatchStream
 from datm.data import DataSet
 from datm.errors import InputError
 from datm.networks import ConvNet, make_network
+from datm.runtime.device import Runtime
 from datm.runtime.files import load_tensors, read_json
 from datm.runtime.seeds import generator
 from datm.teaching import TeachConfig, Trajectories, teach
-from small_jobs import TEACH, flat, reference_module
+from small_jobs import TEACH, Interrupt, flat, reference_module
 
 
 def network_of(data: DataSet, spec: str = TEACH.network) -> ConvNet:
@@ -174,3 +175,33 @@ def test_divergence_is_one_sentence(digits: DataSet, tmp_path: Path, batch: int)
         teach(digits, config, out=tmp_path)
     assert not Trajectories.open(tmp_path).complete
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_teachers_side_by_side_are_those_trained_one_at_a_time(
+    digits: DataSet, tmp_path: Path
+) -> None:
+    config = replace(TEACH, teachers=3)
+    alone = teach(digits, config, out=tmp_path / "alone")
+    together = teach(digits, config, out=tmp_path / "together", runtime=Runtime(side_by_side=2))
+    for number in range(3):
+        for epoch in range(config.epochs + 1):
+            expected = alone.weights(number, epoch)
+            torch.testing.assert_close(together.weights(number, epoch), expected)
+    records = [trajectories.manifest["teachers"] for trajectories in (alone, together)]
+    for one, other in zip(*records, strict=True):
+        assert [epoch["epoch"] for epoch in other["epochs"]] == list(range(config.epochs + 1))
+        assert one["seed"] == other["seed"]
+        losses = [[epoch["train_loss"] for epoch in r["epochs"][1:]] for r in (one, other)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_stopped_side_by_side_and_continued(digits: DataSet, tmp_path: Path) -> None:
+    """Stopped among two of three teachers, they go on to the same bits."""
+    config, runtime = replace(TEACH, teachers=3), Runtime(side_by_side=2)
+    whole = teach(digits, config, out=tmp_path / "whole", runtime=runtime)
+    with pytest.raises(KeyboardInterrupt):
+        teach(digits, config, out=tmp_path / "parts", runtime=runtime, console=Interrupt(2))
+    parts = teach(digits, config, out=tmp_path / "parts", runtime=runtime)
+    for number in range(3):
+        expected = whole.weights(number, config.epochs)
+        assert torch.equal(parts.weights(number, config.epochs), expected)

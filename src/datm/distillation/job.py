@@ -1,33 +1,33 @@
 """What every iteration of a distillation needs and none changes: data, teachers, functions.
 
-Letters: N inner steps, B batch, S synthetic images.
+Letters: S synthetic images.
 """
 
 import dataclasses
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from datm.augment import draw_augmentation
-from datm.batches import BatchStream
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
 from datm.distillation.initial import ask_teachers, choose_initial
+from datm.distillation.segments import Draw, Segments
 from datm.distillation.state import State
 from datm.evaluation.train import Protocol, train_network
 from datm.matching import (
+    Augment,
     MatchGradient,
     Segment,
     Student,
-    draw_segment,
     match_gradient,
     student_loss,
 )
 from datm.networks import Predictor, make_network
 from datm.runtime.device import Runtime
 from datm.runtime.logs import Console
-from datm.runtime.seeds import derived_seed, generator
+from datm.runtime.seeds import derived_seed
 from datm.teaching import Trajectories
 
 
@@ -53,6 +53,7 @@ class Job:
         self.student = Student(student_loss(self.network), runtime.compile)
         self.predictor = Predictor(self.network, runtime.compile)
         self.augmentation = trajectories.augmentation
+        self._segments: Segments | None = None
         validation = self.data.validation
         self.held_out = self.data.transform(validation.images), validation.labels
 
@@ -82,25 +83,43 @@ class Job:
         images = self.data.transform(self.data.train.images[rows])
         return State.begin(images, opinion.logits[rows], self.config.step_size)
 
-    def gradient(self, state: State, number: int) -> tuple[Segment, MatchGradient]:
-        """Match segment `number` of the iteration that follows `state`."""
-        match = self.config.match
-        path = self.seed, "distill", state.iteration, number
-        draw = generator(*path, "segment")
-        segment = draw_segment(match, state.iteration, len(self.trajectories), draw)
-        ends = self.trajectories.segment(segment.teacher, segment.start, match.teacher_epochs)
-        start, target = (end.to(self.device) for end in ends)
-        stream = BatchStream(len(state.images), match.batch, *path, "batches")
-        batches = stream.stack(match.inner_steps).to(self.device)
-        draws = [
-            draw_augmentation(self.augmentation, stream.batch, generator(*path, "augment", step))
-            for step in range(match.inner_steps)
-        ]
+    def match(self, state: State) -> list[tuple[Segment, MatchGradient]]:
+        """Match the segments of the iteration that follows `state`."""
+        if self._segments is None:
+            self._segments = Segments(
+                self.trajectories, self.config.match, len(state.images), self.seed, self.device
+            )
+        draws = self._segments(state.iteration)
+        at_once = 1 if self.config.match.gradient == "unrolled" else self.runtime.side_by_side
+        found: list[tuple[Segment, MatchGradient]] = []
+        for first in range(0, len(draws), at_once):
+            some = draws[first : first + at_once]
+            gradients = [self._match(state, some[0])] if len(some) == 1 else self._all(state, some)
+            found += zip((draw.segment for draw in some), gradients, strict=True)
+        return found
+
+    def _match(self, state: State, draw: Draw) -> MatchGradient:
+        return self._gradient(state, draw.start, draw.target, draw.batches, draw.augment)
+
+    def _all(self, state: State, draws: list[Draw]) -> list[MatchGradient]:
+        """Several segments in one sweep, side by side."""
+
+        def stacked(name: str) -> Tensor:
+            return torch.stack([getattr(draw, name) for draw in draws])
 
         def augment(step: int, images: Tensor) -> Tensor:
-            return draws[step](images)
+            pairs = zip(draws, images, strict=True)
+            return torch.stack([draw.augment(step, own) for draw, own in pairs])
 
-        return segment, match_gradient(
+        ends = stacked("start"), stacked("target")
+        whole = self._gradient(state, *ends, stacked("batches"), augment)
+        values = [getattr(whole, field.name) for field in dataclasses.fields(whole)]
+        return [MatchGradient(*own) for own in zip(*values, strict=True)]
+
+    def _gradient(
+        self, state: State, start: Tensor, target: Tensor, batches: Tensor, augment: Augment
+    ) -> MatchGradient:
+        return match_gradient(
             self.student,
             start,
             target,
@@ -108,7 +127,7 @@ class Job:
             state.logits,
             state.step_size,
             batches,
-            match.gradient,
+            self.config.match.gradient,
             augment,
         )
 

@@ -142,7 +142,7 @@ def _step(job: Job, state: State, metrics: Metrics | None, console: Console) -> 
     """One iteration: match every segment, average those under the threshold, update."""
     began = time.monotonic()
     config = job.config
-    matched = [job.gradient(state, number) for number in range(config.match.segments)]
+    matched = job.match(state)
     usable = [gradient for _, gradient in matched if _usable(gradient, config.threshold)]
     losses = [float(gradient.loss) for _, gradient in matched]
     mean = _mean(usable) if usable else None

@@ -15,7 +15,7 @@ import hashlib
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,8 +26,15 @@ from torch import Tensor
 from datm.augment import parse_strategy
 from datm.data import DataSet
 from datm.errors import InputError
-from datm.evaluation.rows import Record, Row, distilled_row, full_row, random_row
-from datm.evaluation.train import Protocol, train_network
+from datm.evaluation.rows import (
+    Record,
+    Row,
+    TrainingSet,
+    distilled_row,
+    full_row,
+    random_row,
+)
+from datm.evaluation.train import Protocol, train_networks
 from datm.matching import Student, student_loss
 from datm.networks import Network, Predictor, make_network
 from datm.runtime.device import Runtime
@@ -213,23 +220,28 @@ class _Trainer:
 
     def __init__(self, network: Network, data: DataSet, runtime: Runtime) -> None:
         self.network = network
+        self.at_once = runtime.side_by_side
         self.student = Student(student_loss(network), runtime.compile)
         self.predictor = Predictor(network, runtime.compile)
         self.test = data.transform(data.test.images), data.test.labels
         self.validation = data.transform(data.validation.images), data.validation.labels
 
-    def accuracy(
+    def accuracies(
         self,
-        trained_on: tuple[Tensor, Tensor],
+        trained_on: Sequence[TrainingSet],
         judged_on: tuple[Tensor, Tensor],
         protocol: Protocol,
-        seed: int,
-    ) -> float:
-        """Accuracy on (images, class numbers) of a network trained on (images, label logits)."""
+        seeds: Sequence[int],
+    ) -> list[float]:
+        """Accuracy on (images, class numbers) of a network for each training set and seed."""
         # A distilled set is on the CPU, wherever the data are.
-        images, logits = (tensor.to(judged_on[0].device) for tensor in trained_on)
-        params = train_network(self.network, self.student, images, logits, protocol, seed)
-        return self.predictor.accuracy(params, *judged_on, reference=images)
+        device = judged_on[0].device
+        sets = [(images.to(device), logits.to(device)) for images, logits in trained_on]
+        trained = train_networks(self.network, self.student, sets, protocol, seeds)
+        return [
+            self.predictor.accuracy(params, *judged_on, reference=images)
+            for params, (images, _) in zip(trained, sets, strict=True)
+        ]
 
 
 def _fill(
@@ -246,20 +258,23 @@ def _fill(
         return
     title = f"evaluate {row.what}" + (f", {row.ipc} per class" if row.ipc else "")
     console.start(title, row.seeds, done)
-    for number in range(done, row.seeds):
+    while done < row.seeds:
         began = time.monotonic()
         if record["protocol"] is None:
             record["protocol"] = _with_rate(row, trainer, seed)
         protocol = row.at(record["protocol"]["learning_rate"])
-        own = derived_seed(seed, "evaluate", row.what, row.ipc or 0, number)
-        accuracy = trainer.accuracy(row.images(number), trainer.test, protocol, own)
-        accuracies = [*record["accuracies"], accuracy]
+        numbers = range(done, min(done + trainer.at_once, row.seeds))
+        seeds = [derived_seed(seed, "evaluate", row.what, row.ipc or 0, n) for n in numbers]
+        sets = [row.images(number) for number in numbers]
+        found = trainer.accuracies(sets, trainer.test, protocol, seeds)
+        accuracies = [*record["accuracies"], *found]
+        done = len(accuracies)
         record["accuracies"] = accuracies
         record["mean"] = statistics.fmean(accuracies)
         record["std"] = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
         record["seconds"] += time.monotonic() - began
         save()
-        console.advance(len(accuracies), accuracy=record["mean"])
+        console.advance(done, accuracy=record["mean"])
     console.finish(f"{100 * record['mean']:.1f} +- {100 * record['std']:.1f}%")
 
 
@@ -272,7 +287,8 @@ def _with_rate(row: Row, trainer: _Trainer, seed: int) -> Record:
         for candidate in row.learning_rates:
             protocol = row.at(candidate)
             images = row.selection_images()
-            tried[str(candidate)] = trainer.accuracy(images, trainer.validation, protocol, own)
+            found = trainer.accuracies([images], trainer.validation, protocol, [own])
+            tried[str(candidate)] = found[0]
         rate = max(row.learning_rates, key=lambda candidate: tried[str(candidate)])
     described: Record = {**row.at(rate).describe(row.count), "labels": row.labels}
     if tried:

@@ -1,8 +1,10 @@
 """Training one fresh network on a set of images with soft or hard labels.
 
-Shapes: n images, c channels, H height, W width, K classes, P parameters, B batch.
+Shapes: n images, c channels, H height, W width, K classes, P parameters, B batch, G networks
+side by side.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,7 +43,6 @@ class Protocol:
         return {**asdict(self), "batch": min(self.batch, count), "steps": self.steps(count)}
 
 
-@torch.no_grad()
 def train_network(
     network: Network,
     student: Student,
@@ -56,17 +57,47 @@ def train_network(
     compiled loss of `network`. All randomness comes from `seed`. SGD as in torch.optim: decay is
     added to the gradient, momentum starts at the first gradient.
     """
-    device = images.device
-    params = network.initial(generator(seed, "initial")).to(device)
+    return train_networks(network, student, [(images, logits)], protocol, [seed])[0]
+
+
+@torch.no_grad()
+def train_networks(
+    network: Network,
+    student: Student,
+    sets: Sequence[tuple[Tensor, Tensor]],
+    protocol: Protocol,
+    seeds: Sequence[int],
+) -> Tensor:
+    """Parameters [G, P] of G networks trained side by side, each on its own set and seed.
+
+    As `train_network`; the sets are of one size.
+    """
+    device, count = sets[0][0].device, len(sets[0][0])
+    params = torch.stack([network.initial(generator(seed, "initial")) for seed in seeds]).to(device)
     velocity = torch.zeros_like(params)
-    stream = BatchStream(len(images), protocol.batch, seed, "order")
-    steps = protocol.steps(len(images))
+    streams = [BatchStream(count, protocol.batch, seed, "order") for seed in seeds]
+    steps = protocol.steps(count)
+
+    def inputs(step: int) -> tuple[Tensor, Tensor]:
+        images, logits = [], []
+        for (own_images, own_logits), stream, seed in zip(sets, streams, seeds, strict=True):
+            rows = stream[step].to(device, non_blocking=True)
+            draw = generator(seed, "augment", step)
+            augment = draw_augmentation(protocol.augmentation, len(rows), draw)
+            images.append(augment(own_images[rows]))
+            logits.append(own_logits[rows])
+        return torch.stack(images), torch.stack(logits)
+
     for step in range(steps):
-        rows = stream[step].to(device)
-        draw = generator(seed, "augment", step)
-        augment = draw_augmentation(protocol.augmentation, len(rows), draw)
-        gradient, _ = student.gradient(params, augment(images[rows]), logits[rows])
+        gradient = _gradient(student, params, *inputs(step))
         velocity = protocol.momentum * velocity + gradient + protocol.weight_decay * params
         rate = protocol.learning_rate * (1.0 if step < (steps + 1) // 2 else 0.1)
         params = params - rate * velocity
     return params
+
+
+def _gradient(student: Student, params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
+    """The gradients [G, P] at params [G, P]; a single network goes without the axis G."""
+    if len(params) == 1:
+        return student.gradient(params[0], images[0], logits[0])[0].unsqueeze(0)
+    return student.gradient(params, images, logits)[0]

@@ -3,18 +3,18 @@
 Plain SGD: no momentum, decay or schedule. Everything random is a function of the seed, the
 teacher's number and the step, so an interrupted teacher continues from its last row on disk.
 
-Letters: P parameters, E epochs, B batch, K classes.
+Letters: P parameters, E epochs, B batch, K classes, G teachers side by side.
 """
 
 import dataclasses
-import hashlib
-import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -28,17 +28,18 @@ from datm.networks import Network, Predictor, make_network
 from datm.runtime.device import Runtime
 from datm.runtime.files import writable_folder
 from datm.runtime.logs import QUIET, Console
-from datm.runtime.seeds import derived_seed, generator
-from datm.runtime.settings import differences, settings
-from datm.teaching.trajectories import (
-    FORMAT,
-    MANIFEST,
-    Trajectories,
-    TrajectoryWriter,
-    drop_partial,
-    rows_on_disk,
-    save_manifest,
+from datm.runtime.seeds import generator
+from datm.runtime.settings import settings
+from datm.teaching.manifest import (
+    close_record,
+    epochs_done,
+    is_complete,
+    open_manifest,
+    record_of,
+    rows_done,
+    summary,
 )
+from datm.teaching.trajectories import Trajectories, TrajectoryWriter, save_manifest
 
 
 @settings
@@ -77,16 +78,21 @@ def teach(
     classes = len(data.classes)
     network = make_network(config.network, data.shape, classes, runtime.precision)
     folder = writable_folder(out)
-    manifest = _open_manifest(folder, identity(data, network, config, runtime, seed), config)
-    waiting = [n for n in range(config.teachers) if not _complete(folder, manifest, n)]
+    manifest = open_manifest(
+        folder, identity(data, network, config, runtime, seed), config.teachers
+    )
+    waiting = [n for n in range(config.teachers) if not is_complete(folder, manifest, n)]
     if waiting:
         school = _School(data, network, config, runtime)
-        behind = _rows_done(folder, manifest, waiting[0]) - 1
-        done = waiting[0] * config.epochs + max(behind, 0)
-        console.start("teach", config.teachers * config.epochs, done)
-        for number in waiting:
-            _train_teacher(school, folder, manifest, number, seed, console)
-        console.finish(_summary(manifest))
+        console.start("teach", config.teachers * config.epochs, epochs_done(manifest))
+        while waiting:
+            # Side by side go those that stand at one epoch.
+            behind = [rows_done(folder, manifest, number) for number in waiting]
+            group = [n for n, rows in zip(waiting, behind, strict=True) if rows == behind[0]]
+            group = group[: runtime.side_by_side]
+            _train_teachers(school, folder, manifest, group, seed, console)
+            waiting = [number for number in waiting if number not in group]
+        console.finish(summary(manifest))
     return Trajectories.open(folder)
 
 
@@ -126,22 +132,38 @@ class _School:
         self.student = Student(student_loss(network), runtime.compile)
         self.predictor = Predictor(network, runtime.compile)
 
-    def epochs(self, params: Tensor, first: int, seed: int) -> Iterator[tuple[int, Tensor, float]]:
-        """Train on from `params` [P] after epoch `first`; yield (epoch, parameters, mean loss)."""
+    def epochs(
+        self, params: Tensor, first: int, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Tensor, list[float]]]:
+        """Train on from `params` [G, P] after epoch `first`, each teacher from its own seed.
+
+        Yields (epoch, parameters [G, P], mean losses). A single teacher goes without the axis G.
+        """
         config = self.config
-        stream = BatchStream(len(self.images), config.batch, seed, "order")
+        count = len(self.images)
+        streams = [BatchStream(count, config.batch, seed, "order") for seed in seeds]
+        steps = streams[0].steps_per_epoch
+        params = params[0] if len(seeds) == 1 else params
         for epoch in range(first + 1, config.epochs + 1):
-            total = params.new_zeros(())
-            for index in range(stream.steps_per_epoch):
-                step = (epoch - 1) * stream.steps_per_epoch + index
-                rows = stream[step].to(self.device)
-                draw = generator(seed, "augment", step)
-                augment = draw_augmentation(config.augmentation, len(rows), draw)
-                images = augment(self.images[rows])
-                gradient, loss = self.student.gradient(params, images, self.logits[rows])
+            total = params.new_zeros(params.shape[:-1])
+            for step in range((epoch - 1) * steps, epoch * steps):
+                batches = [
+                    self._batch(stream[step], generator(seed, "augment", step))
+                    for stream, seed in zip(streams, seeds, strict=True)
+                ]
+                images, logits = (torch.stack(parts) for parts in zip(*batches, strict=True))
+                if len(seeds) == 1:
+                    images, logits = images[0], logits[0]
+                gradient, loss = self.student.gradient(params, images, logits)
                 params = params - config.learning_rate * gradient
                 total = total + loss
-            yield epoch, params, float(total) / stream.steps_per_epoch
+            yield epoch, params.view(len(seeds), -1), (total / steps).view(-1).tolist()
+
+    def _batch(self, rows: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augmented images [B, c, H, W] and label logits [B, K] of the training rows [B]."""
+        rows = rows.to(self.device, non_blocking=True)
+        augment = draw_augmentation(self.config.augmentation, len(rows), draw)
+        return augment(self.images[rows]), self.logits[rows]
 
     def report(self, params: Tensor) -> dict[str, float | None]:
         """Accuracy on the splits that teachers never see (None for an empty split)."""
@@ -153,20 +175,62 @@ class _School:
         }
 
 
-def _train_teacher(
+@dataclass(frozen=True)
+class _Pupil:
+    """A teacher in the making: its number, its record in the manifest, its rows on disk."""
+
+    number: int
+    record: dict[str, Any]
+    writer: TrajectoryWriter
+
+
+def _train_teachers(
     school: _School,
     folder: Path,
     manifest: dict[str, Any],
-    number: int,
+    numbers: Sequence[int],
     seed: int,
     console: Console,
 ) -> None:
-    record = _record(manifest, number, seed)
+    """Train teachers that stand at the same epoch to the end, side by side."""
+    found = [_enrol(school, folder, manifest, number, seed) for number in numbers]
+    pupils = [pupil for pupil in found if pupil is not None]
+    if not pupils:
+        return
+    newest = torch.stack([pupil.writer.last() for pupil in pupils]).to(school.device)
+    first = len(pupils[0].record["epochs"]) - 1
+    began = time.monotonic()
+    seeds = [pupil.record["seed"] for pupil in pupils]
+    for epoch, params, losses in school.epochs(newest, first, seeds):
+        for pupil, own, loss in zip(pupils, params, losses, strict=True):
+            if not (loss < float("inf") and bool(own.isfinite().all())):
+                raise InputError(
+                    f"teach.learning_rate: teacher {pupil.number} diverged in epoch {epoch} (loss"
+                    f" {loss}); {school.config.learning_rate} is too large, give a smaller one."
+                )
+            pupil.writer.append(own)
+            accuracies = school.report(own)
+            pupil.record["epochs"].append({"epoch": epoch, "train_loss": loss, **accuracies})
+            pupil.record["seconds"] += (time.monotonic() - began) / len(pupils)
+        began = time.monotonic()
+        save_manifest(folder, manifest)
+        shown = accuracies["test_accuracy"] or 0.0
+        console.advance(epochs_done(manifest), loss=losses[-1], test=shown)
+    for pupil in pupils:
+        pupil.writer.finish()
+        close_record(folder, manifest, pupil.number)
+
+
+def _enrol(
+    school: _School, folder: Path, manifest: dict[str, Any], number: int, seed: int
+) -> _Pupil | None:
+    """Teacher `number` as it stands on disk, begun if it is new; None if nothing is left to do."""
+    record = record_of(manifest, number, seed)
     if (folder / record["file"]).exists():
         # Stopped between the last row and the manifest: all that is missing is to say so.
-        _close(folder, manifest, number)
-        return
-    known = _rows_done(folder, manifest, number)
+        close_record(folder, manifest, number)
+        return None
+    known = rows_done(folder, manifest, number)
     del record["epochs"][known:]
     record["complete"] = False
     writer = TrajectoryWriter(folder, number, known, school.network.layout.total)
@@ -177,95 +241,4 @@ def _train_teacher(
         writer.append(params)
         record["epochs"].append({"epoch": 0, "train_loss": None, **school.report(params)})
         save_manifest(folder, manifest)
-    newest = writer.last().to(school.device)
-    began = time.monotonic()
-    first = len(record["epochs"]) - 1
-    for epoch, params, loss in school.epochs(newest, first, record["seed"]):
-        if not (loss < float("inf") and bool(params.isfinite().all())):
-            raise InputError(
-                f"teach.learning_rate: teacher {number} diverged in epoch {epoch} (loss {loss});"
-                f" {school.config.learning_rate} is too large, give a smaller one."
-            )
-        writer.append(params)
-        accuracies = school.report(params)
-        record["epochs"].append({"epoch": epoch, "train_loss": loss, **accuracies})
-        record["seconds"] += time.monotonic() - began
-        began = time.monotonic()
-        save_manifest(folder, manifest)
-        done = number * school.config.epochs + epoch
-        console.advance(done, loss=loss, test=accuracies["test_accuracy"] or 0.0)
-    writer.finish()
-    _close(folder, manifest, number)
-
-
-def _close(folder: Path, manifest: dict[str, Any], number: int) -> None:
-    drop_partial(folder, number)
-    manifest["teachers"][number]["complete"] = True
-    save_manifest(folder, manifest)
-
-
-def _open_manifest(folder: Path, ours: dict[str, Any], config: TeachConfig) -> dict[str, Any]:
-    """The folder's manifest, made if there is none, refused if it is not about `ours`."""
-    if (folder / MANIFEST).exists():
-        manifest = Trajectories.open(folder).manifest
-        theirs = {key: manifest[key] for key in ours if key in manifest}
-        theirs["settings"] = {
-            key: value for key, value in theirs["settings"].items() if key in ours["settings"]
-        }
-        if differs := differences({key: ours[key] for key in theirs}, theirs):
-            raise InputError(
-                f"{folder}: holds teachers made otherwise ({'; '.join(differs)});"
-                " choose another folder or the same settings."
-            )
-    elif strays := sorted(path.name for path in folder.glob("teacher-*")):
-        raise InputError(
-            f"{folder}: holds {strays[0]} but no {MANIFEST}, so it is not known what was taught;"
-            " choose another folder, or remove the files."
-        )
-    else:
-        manifest = {"format": FORMAT, **ours, "teachers": []}
-        text = json.dumps(ours, sort_keys=True)
-        manifest["settings_hash"] = hashlib.sha256(text.encode()).hexdigest()
-    manifest["settings"] = {**ours["settings"], "teachers": config.teachers}
-    save_manifest(folder, manifest)
-    return manifest
-
-
-def _record(manifest: dict[str, Any], number: int, seed: int) -> dict[str, Any]:
-    """The manifest's record of teacher `number`, made if it is the next one."""
-    teachers = manifest["teachers"]
-    if number == len(teachers):
-        teachers.append(
-            {
-                "file": f"teacher-{number:03d}.safetensors",
-                "seed": derived_seed(seed, "teacher", number),
-                "complete": False,
-                "seconds": 0.0,
-                "epochs": [],
-            }
-        )
-    record: dict[str, Any] = teachers[number]
-    return record
-
-
-def _complete(folder: Path, manifest: dict[str, Any], number: int) -> bool:
-    """Whether a teacher is finished, and its file still there."""
-    if number >= len(manifest["teachers"]):
-        return False
-    record = manifest["teachers"][number]
-    return bool(record["complete"]) and (folder / record["file"]).exists()
-
-
-def _rows_done(folder: Path, manifest: dict[str, Any], number: int) -> int:
-    """Rows of a teacher that are both on disk and in the manifest."""
-    if number >= len(manifest["teachers"]):
-        return 0
-    record = manifest["teachers"][number]
-    if (folder / record["file"]).exists():
-        return len(record["epochs"])
-    return min(len(record["epochs"]), rows_on_disk(folder, number, manifest["parameters"]))
-
-
-def _summary(manifest: dict[str, Any]) -> str:
-    final = [teacher["epochs"][-1]["test_accuracy"] or 0.0 for teacher in manifest["teachers"]]
-    return f"{len(final)} teachers, mean test accuracy {100 * sum(final) / len(final):.1f}%"
+    return _Pupil(number, record, writer)

@@ -1,0 +1,116 @@
+"""What each iteration matches: its segments, with all that is drawn for them.
+
+Every draw is a function of the seed and the iteration, so the next iteration's can be made while
+a GPU works on this one; they reach it through pinned memory, without a wait.
+
+Shapes: P parameters, N inner steps, B batch, c channels, H height, W width.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from datm.augment import Augmentation, draw_augmentation
+from datm.batches import BatchStream
+from datm.matching import MatchConfig, Segment, draw_segment
+from datm.runtime.seeds import generator
+from datm.teaching import Trajectories
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A segment to match: its ends [P], batches [N, B] and one augmentation per inner step."""
+
+    segment: Segment
+    start: Tensor
+    target: Tensor
+    batches: Tensor
+    operations: tuple[str, ...]
+    uniforms: Tensor
+    """[N, B, 3], the augmentations' parameters"""
+
+    def augment(self, step: int, images: Tensor) -> Tensor:
+        """`images` [B, c, H, W] under the augmentation of inner step `step`."""
+        return Augmentation(self.operations[step], self.uniforms[step])(images)
+
+    def pinned(self) -> "Draw":
+        """The same in page-locked memory, from which a GPU copies by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> "Draw":
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Draw":
+        return replace(
+            self,
+            start=move(self.start),
+            target=move(self.target),
+            batches=move(self.batches),
+            uniforms=move(self.uniforms),
+        )
+
+
+class Segments:
+    """The draws of any iteration, on `device`; on a GPU the next iteration's are made ahead."""
+
+    def __init__(
+        self,
+        trajectories: Trajectories,
+        match: MatchConfig,
+        count: int,
+        seed: int,
+        device: torch.device,
+        ahead: bool | None = None,
+    ) -> None:
+        """`ahead`: make the next iteration's draws meanwhile (default: on a GPU)."""
+        self._trajectories = trajectories
+        self._match = match
+        self._count = count
+        self._seed = seed
+        self._device = device
+        on_gpu = device.type == "cuda"
+        self._pin = on_gpu
+        self._pool = ThreadPoolExecutor(1) if (on_gpu if ahead is None else ahead) else None
+        self._ahead: dict[int, Future[list[Draw]]] = {}
+
+    def __call__(self, iteration: int) -> list[Draw]:
+        """One draw for each of `match.segments`."""
+        if self._pool is None:
+            return self._draw_all(iteration)
+        waiting = self._ahead.pop(iteration, None)
+        draws = waiting.result() if waiting else self._draw_all(iteration)
+        self._ahead = {iteration + 1: self._pool.submit(self._draw_all, iteration + 1)}
+        return [draw.to(self._device) for draw in draws]
+
+    def _draw_all(self, iteration: int) -> list[Draw]:
+        draws = [self.draw(iteration, number) for number in range(self._match.segments)]
+        return [draw.pinned() for draw in draws] if self._pin else draws
+
+    def draw(self, iteration: int, number: int) -> Draw:
+        """Segment `number` of `iteration`, on the CPU."""
+        match = self._match
+        path = self._seed, "distill", iteration, number
+        segment = draw_segment(
+            match, iteration, len(self._trajectories), generator(*path, "segment")
+        )
+        start, target = self._trajectories.segment(
+            segment.teacher, segment.start, match.teacher_epochs
+        )
+        stream = BatchStream(self._count, match.batch, *path, "batches")
+        drawn = [
+            draw_augmentation(
+                self._trajectories.augmentation, stream.batch, generator(*path, "augment", step)
+            )
+            for step in range(match.inner_steps)
+        ]
+        return Draw(
+            segment,
+            start,
+            target,
+            stream.stack(match.inner_steps),
+            tuple(augmentation.operation for augmentation in drawn),
+            torch.stack([augmentation.uniforms for augmentation in drawn]),
+        )
