@@ -1,11 +1,12 @@
 # make demo   the main job on real data, in a few minutes    make test   the tests
 # make check  format, lint, types                             make format reformat the code
+# make bench  speed beside the published methods, into benchmarks/results/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: install demo check test slow format clean
+.PHONY: install demo check test slow bench format clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +32,9 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/run.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -15,11 +15,11 @@ import re
 import resource
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from speed.machine import result_path
 
 from datm.matching import match_gradient, student_loss
 from datm.networks import make_network
@@ -47,8 +47,7 @@ def main() -> None:
     text = table(found, options)
     print(text)
     if options.out:
-        name = re.sub(r"\W+", "-", describe_environment(0)["cpu"].replace("(R)", "")).lower()
-        path = options.out / f"gradient_memory_{name}_{datetime.now(UTC):%Y-%m-%d}.md"
+        path = Path(f"{result_path(options.out, 'gradient_memory', describe_environment(0))}.md")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 

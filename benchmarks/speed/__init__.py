@@ -1,0 +1,1 @@
+"""The speed benchmark: its baselines, cases, measurements and tables (`benchmarks/run.py`)."""
