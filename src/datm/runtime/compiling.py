@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
 
 logger = logging.getLogger("datm")
 
@@ -54,8 +53,12 @@ class _Compiled:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         try:
             return self._fast(*arguments)
-        except TorchDynamoException as error:
+        except Exception as error:
+            from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
             # Only the compiler's own failures: an error of the computation is passed on.
+            if not isinstance(error, TorchDynamoException):
+                raise
             _report(" ".join(str(error).split("\n")[:2]))
             self._fast = self._function
             return self._function(*arguments)
