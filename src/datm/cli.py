@@ -16,6 +16,7 @@ from datm.errors import InputError
 
 COMMANDS = {
     "recipes": "list the recipes, or show one's settings",
+    "plan": "time, memory and disk that `run` would take here, before anything is spent",
     "run": "teach, distil, evaluate and report into one run folder; continues what was begun",
     "teach": "train the teachers and keep their trajectories",
     "distill": "distil the data set by matching the teachers' trajectories",
@@ -37,15 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("datm: " + " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nsaved; run the same command again to continue", file=sys.stderr)
+        plan = _command(arguments) == "plan"
+        said = "stopped" if plan else "saved; run the same command again to continue"
+        print(f"\n{said}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `datm recipes | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
+def _command(arguments: list[str]) -> str | None:
+    return next((a for a in arguments if not a.startswith("-")), None)
+
+
 def _dispatch(arguments: list[str]) -> int:
-    command = next((a for a in arguments if not a.startswith("-")), None)
+    command = _command(arguments)
     if command is not None and command not in COMMANDS:
         close = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"give one of {', '.join(COMMANDS)}."
@@ -65,6 +72,8 @@ def _dispatch(arguments: list[str]) -> int:
         return _recipes(options.recipe)
     if command == "report":
         return _report(options.recipe)
+    if command == "plan":
+        return _plan(options, overrides)
     return _run(command, options, overrides)
 
 
@@ -80,6 +89,29 @@ def _report(run: str) -> int:
     from datm.reporting import report
 
     print(results_text(report(Path(run)).parent))
+    return 0
+
+
+def _plan(options: argparse.Namespace, overrides: dict[str, str]) -> int:
+    import json
+
+    from datm import pipeline
+    from datm.planning import make_plan, plan_text
+    from datm.runtime.logs import make_console
+
+    recipe, home = pipeline.find_recipe(options.recipe, overrides)
+    out = Path(options.out) if options.out else None
+    out = out or home or pipeline.default_folder(recipe, options.smoke)
+    # Progress goes to stderr: the plan alone is the output.
+    with make_console(sys.stderr) as console:
+        plan = make_plan(
+            recipe,
+            out,
+            smoke=options.smoke,
+            trajectories=options.trajectories,
+            console=console,
+        )
+    print(json.dumps(plan.plain(), indent=1) if options.json else plan_text(plan))
     return 0
 
 
@@ -164,10 +196,12 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         help="few images, teachers, epochs and iterations: does it work here? about a minute a "
         "stage, in runs/<name>-smoke",
     )
-    if command in ("run", "distill"):
+    if command in ("run", "distill", "plan"):
         add("--trajectories", action=_Once, metavar="DIR", help="use the teachers in this folder")
     if command in ("run", "evaluate"):
         add("--distilled", action=_Once, metavar="DIR", help="use the distilled set in this folder")
+    if command == "plan":
+        add("--json", action="store_true", help="print JSON; seconds and bytes")
     _add_settings(parser, command)
 
 

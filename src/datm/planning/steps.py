@@ -1,0 +1,121 @@
+"""The steps of a run on random images, to be measured: made of what the stages are made of.
+
+Shapes: P parameters, B batch, c channels, H height, W width, K classes, N inner steps, G networks
+or segments side by side.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from datm.augment import Augmentation, draw_augmentation
+from datm.matching import Student, match_gradient, student_loss
+from datm.matching.gradient import Method
+from datm.networks import Predictor, make_network
+from datm.planning.work import Step
+from datm.runtime.device import Runtime
+from datm.runtime.seeds import generator
+
+Call = Callable[[int], object]
+"""Takes one step, or that many inner steps."""
+
+
+class Parts:
+    """A network and the functions that every stage makes of it."""
+
+    def __init__(
+        self, spec: str, shape: tuple[int, int, int], classes: int, runtime: Runtime, method: Method
+    ) -> None:
+        self.shape, self.classes, self.method = shape, classes, method
+        self.device = runtime.torch_device()
+        self.network = make_network(spec, shape, classes, runtime.precision)
+        self.student = Student(student_loss(self.network), runtime.compile)
+        self.predictor = Predictor(self.network, runtime.compile)
+        self.draw = generator(0, "plan", spec)
+        self.params = self.network.initial(self.draw).to(self.device)
+
+    def uncompiled(self, batch: int) -> Callable[[], object]:
+        """A gradient on `batch` images, in plain eager execution."""
+        eager, inputs = Student(student_loss(self.network)), self._inputs(batch)
+        return lambda: eager.gradient(self.params, *inputs)
+
+    def call(self, step: Step, batch: int) -> Call:
+        """`step` on G x `batch` images, to be taken again and again, each time with other draws."""
+        images, logits = self._inputs(batch)
+        calls = itertools.count()
+        sides = range(step.side)
+
+        def augmentation() -> Augmentation:
+            draw = generator(0, "plan", next(calls))
+            return draw_augmentation(step.augmentation, batch, draw)
+
+        def own() -> tuple[Tensor, Tensor]:
+            rows = self._rows(batch)
+            return augmentation()(images[rows]), logits[rows]
+
+        def gradient(_: int) -> object:
+            params = self._alone_or_stacked([self.params for _ in sides])
+            inputs = zip(*(own() for _ in sides), strict=True)
+            found = self.student.gradient(params, *map(self._alone_or_stacked, inputs))[0]
+            return params - 0.01 * found
+
+        def match(inner_steps: int) -> object:
+            return self._match(images, logits, step.side, inner_steps, augmentation)
+
+        kinds: dict[str, Call] = {
+            "gradient": gradient,
+            "match": match,
+            "scores": lambda _: self.predictor.scores(self.params, images, images[:1]),
+            "statistics": lambda _: self.network.statistics(self.params, images),
+        }
+        return kinds[step.kind]
+
+    def _match(
+        self,
+        images: Tensor,
+        logits: Tensor,
+        sides: int,
+        inner_steps: int,
+        augmentation: Callable[[], Augmentation],
+    ) -> object:
+        """The matching gradients of `sides` segments over `inner_steps` steps."""
+        batch = len(images)
+        draws = [[augmentation() for _ in range(sides)] for _ in range(inner_steps)]
+        batches = [
+            torch.stack([self._rows(batch) for _ in range(inner_steps)]) for _ in range(sides)
+        ]
+
+        def augment(step: int, raw: Tensor) -> Tensor:
+            if sides == 1:
+                return draws[step][0](raw)
+            pairs = zip(draws[step], raw, strict=True)
+            return torch.stack([draw(own) for draw, own in pairs])
+
+        start = self._alone_or_stacked([self.params] * sides)
+        return match_gradient(
+            self.student,
+            start,
+            0.99 * start,
+            images,
+            logits,
+            torch.tensor(0.01, device=self.device),
+            self._alone_or_stacked(batches),
+            self.method,
+            augment,
+        )
+
+    def _inputs(self, count: int) -> tuple[Tensor, Tensor]:
+        """Random images [count, c, H, W] and label logits [count, K]."""
+        images = torch.randn((count, *self.shape), generator=self.draw)
+        logits = torch.randn((count, self.classes), generator=self.draw)
+        return images.to(self.device), logits.to(self.device)
+
+    def _rows(self, batch: int) -> Tensor:
+        return torch.randperm(batch, generator=self.draw).to(self.device)
+
+    @staticmethod
+    def _alone_or_stacked(parts: Sequence[Tensor]) -> Tensor:
+        """G tensors as the stages hand them on: one goes without the axis G."""
+        return parts[0] if len(parts) == 1 else torch.stack(list(parts))

@@ -1,0 +1,151 @@
+"""The model of memory and disk: constants as the code allocates, sums in closed form."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from allocations import peak_allocated
+from plans import PARAMETERS, PER_IMAGE, costs_of, outline_of
+
+from datm import pipeline
+from datm.data import load
+from datm.data.transform import fit_transform
+from datm.distillation.config import DistillConfig
+from datm.distillation.state import State
+from datm.matching import MatchGradient
+from datm.matching.objective import hard_logits
+from datm.networks import make_network
+from datm.planning import memory
+from datm.planning.memory import Phase, largest
+from datm.planning.work import Sizes, stages
+from mini import mini_recipe
+
+CIFAR_TRAIN, CIFAR_HELD_OUT = 45_000 * 3072 * 4, 15_000 * 3072 * 4
+
+
+def phase_of(phases: list[Phase], text: str) -> Phase:
+    (found,) = [phase for phase in phases if text in phase.name]
+    return found
+
+
+# --- the constants ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["normalise", "zca"])
+def test_a_transform_holds_three_copies(kind: str) -> None:
+    images = torch.randint(0, 256, (4000, 3, 8, 8), dtype=torch.uint8)
+    transform = fit_transform(kind, images)
+    copy = 4 * images.numel()
+    assert peak_allocated(lambda: transform(images)) == pytest.approx(
+        memory.TRANSFORMING * copy, rel=0.01
+    )
+
+
+def test_hard_labels_hold_twelve_bytes_a_logit() -> None:
+    labels = torch.randint(0, 50, (20_000,))
+    logits = 50 * len(labels)
+    assert peak_allocated(lambda: hard_logits(labels, 50)) == pytest.approx(
+        memory.HARD_LABELS * logits, rel=0.02
+    )
+
+
+def test_an_update_holds_three_more_sets() -> None:
+    images, logits = torch.randn(1000, 3, 8, 8), torch.randn(1000, 2)
+    state = State.begin(images, logits, 0.1)
+    gradient = MatchGradient(
+        *(torch.ones_like(t) for t in (images[0], images, logits)),
+        torch.tensor(1.0),
+        torch.zeros(3),
+    )
+    one = images.nbytes + logits.nbytes
+    held = peak_allocated(lambda: state.updated(gradient, DistillConfig()))
+    assert held == pytest.approx(memory.UPDATING * one, rel=0.02)
+
+
+def test_inverting_a_whitening_holds_three_matrices() -> None:
+    transform = fit_transform("zca", torch.randint(0, 256, (50, 3, 12, 12), dtype=torch.uint8))
+    entries = 432**2
+    held = peak_allocated(lambda: transform._unwhitening)
+    assert 2 * 8 * entries <= held <= memory.INVERTING * entries * 1.01
+
+
+# --- the sums ---------------------------------------------------------------------------------
+
+
+def test_teaching_in_numbers() -> None:
+    outline = outline_of()
+    phases = memory.teach(
+        outline, stages(outline)["teach"], PARAMETERS, costs_of(outline).activations
+    )
+    assert phase_of(phases, "training images").whole == 3 * CIFAR_TRAIN
+    step = phase_of(phases, "256 images")
+    assert step.whole == CIFAR_TRAIN + CIFAR_HELD_OUT + 4 * 450_000 + 16 * PARAMETERS
+    assert step.activations == 256 * PER_IMAGE
+    assert largest(phases) == step
+    assert largest(phases, gaps=100.0).name == "the training images' transform"
+
+
+def test_distilling_keeps_parameter_vectors_and_two_states() -> None:
+    outline = outline_of("cifar10-ipc50")
+    costs = costs_of(outline)
+    phases = memory.distil(outline, stages(outline)["distil"], PARAMETERS, costs.activations)
+    one = 4 * 500 * (3072 + 10)
+    held_out = 5000 * 3072 * 4
+    match = phase_of(phases, "an inner step on 500 images")
+    assert match.whole == held_out + 7 * one + (80 + 4) * 4 * PARAMETERS
+    assert match.activations == 500 * PER_IMAGE
+    assert phase_of(phases, "the update").whole == held_out + 10 * one
+
+
+def test_what_goes_side_by_side_has_parameters_of_its_own() -> None:
+    recipe = outline_of().recipe
+    match = replace(recipe.distill.match, segments=4)
+    several = replace(
+        recipe,
+        runtime=replace(recipe.runtime, side_by_side=4),
+        distill=replace(recipe.distill, match=match),
+    )
+    outline = outline_of(several)
+    phases = memory.distil(
+        outline, stages(outline)["distil"], PARAMETERS, costs_of(outline).activations
+    )
+    found = phase_of(phases, "4 x 100 images")
+    one = 4 * 100 * (3072 + 10)
+    assert found.activations == 400 * PER_IMAGE
+    assert found.whole == 5000 * 3072 * 4 + 10 * one + 4 * 84 * 4 * PARAMETERS
+
+
+def test_the_largest_set_of_an_evaluation_is_all_the_data_where_it_is_asked_for() -> None:
+    recipe = outline_of().recipe
+    small = replace(recipe, evaluate=replace(recipe.evaluate, baselines=("random",)))
+    found = []
+    for chosen in (recipe, small):
+        outline = outline_of(chosen)
+        work = stages(outline)["evaluate"]
+        phases = memory.evaluate(outline, work, PARAMETERS, costs_of(outline).activations)
+        found.append(phase_of(phases, "transform").whole)
+    images = [50_000, 100]
+    # all as bytes, three copies of floats, and the set of the network before
+    assert found == [CIFAR_HELD_OUT + n * 3072 * (1 + 12 + 4) for n in images]
+
+
+def test_teachers_take_the_papers_13_gigabytes() -> None:
+    assert memory.teacher_disk(outline_of(), PARAMETERS) == 101 * 4 * PARAMETERS
+    assert memory.teachers_disk(outline_of(), PARAMETERS) / 1e9 == pytest.approx(12.93, rel=0.011)
+
+
+def test_the_disk_that_a_run_takes(tmp_path: Path) -> None:
+    """Against the files of a real run: the teachers to a percent, the rest as an upper bound."""
+    recipe = mini_recipe(teach__epochs="30", network="convnet-2,width=16")
+    data = load(recipe.data)
+    outline = outline_of(recipe, Sizes.of(data))
+    parameters = make_network(recipe.teach.network, data.shape, 10).layout.total
+    pipeline.run(recipe, tmp_path, stages=["teach", "distill"])
+    teachers = list((tmp_path / "trajectories").glob("*.safetensors"))
+    one = memory.teacher_disk(outline, parameters)
+    assert [path.stat().st_size for path in teachers] == [pytest.approx(one, rel=0.01)] * 2
+    assert memory.teachers_disk(outline, parameters) == 3 * one
+    kept = [tmp_path / "checkpoint", tmp_path / "distilled"]
+    tensors = sum(p.stat().st_size for folder in kept for p in folder.glob("*.safetensors"))
+    assert memory.set_disk(outline) / 2 < tensors < memory.set_disk(outline)

@@ -1,0 +1,138 @@
+"""The counts of steps are those that a run takes."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from plans import CONVNET_3, outline_of
+
+from datm import pipeline
+from datm.data import load
+from datm.matching import Student
+from datm.networks import Predictor
+from datm.networks.accuracy import CHUNK
+from datm.planning.work import Outline, Sizes, stages
+from mini import mini_recipe
+
+VARIANTS = {
+    "as it is": {},
+    "choices": {
+        "evaluate__learning_rates": "0.01,0.1",
+        "evaluate__random_multiples": "2,3,1000",
+        "evaluate__full_seeds": "1",
+        "evaluate__multiple_seeds": "1",
+        "evaluate__batch": "30",
+        "match__segments": "2",
+        "distill__validate_every": "3",
+        "distill__validate_networks": "2",
+    },
+    "side by side": {
+        "side_by_side": "2",
+        "teach__teachers": "3",
+        "match__segments": "5",
+        "evaluate__seeds": "3",
+        "evaluate__learning_rates": "0.01,0.1",
+    },
+    "unrolled, side by side": {
+        "side_by_side": "2",
+        "match__gradient": "unrolled",
+        "match__segments": "2",
+    },
+    "without": {
+        "evaluate__baselines": "random",
+        "evaluate__models": "convnet-1",
+        "distill__iterations": "0",
+        "teach__batch": "5000",
+    },
+}
+
+
+class Taken:
+    """Counts the steps that are taken, by kind and batch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts: Counter[tuple[str, int, int]] = Counter()
+        for kind in ("gradient", "adjoint"):
+            self._watch(monkeypatch, kind)
+        scores = Predictor.scores
+
+        def counted(predictor, params, images, reference):
+            self.counts["scores", CHUNK, 1] += math.ceil(len(images) / CHUNK)
+            return scores(predictor, params, images, reference)
+
+        monkeypatch.setattr(Predictor, "scores", counted)
+
+    def _watch(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        original = getattr(Student, kind)
+
+        def counted(student, params, images, *others):
+            sides, batch = images.shape[:2] if params.ndim > 1 else (1, len(images))
+            self.counts[kind, batch, sides] += 1
+            return original(student, params, images, *others)
+
+        monkeypatch.setattr(Student, kind, counted)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_a_run_takes_the_steps_that_are_planned(
+    changes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = mini_recipe(**changes)
+    data = load(recipe.data)
+    outline = Outline(
+        recipe=recipe,
+        sizes=Sizes.of(data),
+        network="convnet-1,width=4",
+        models=recipe.evaluate.models or ("convnet-1,width=4",),
+        teachers=recipe.teach.teachers,
+        augmentation=recipe.teach.augmentation,
+    )
+    # Unrolled, a step is no call of its own; its count is that of the others.
+    unrolled = recipe.distill.match.gradient == "unrolled"
+    swept = () if unrolled else ("gradient", "adjoint")
+    for stage, work in stages(outline).items():
+        taken = Taken(monkeypatch)
+        pipeline.run(recipe, tmp_path, stages=["distill" if stage == "distil" else stage])
+        expected: Counter[tuple[str, int, int]] = Counter()
+        for step, count in work.items():
+            if step.kind == "match":  # the forward sweep, then the adjoint's
+                for kind in swept:
+                    expected[kind, step.batch, step.side] += count
+            elif step.kind != "statistics":
+                expected[step.kind, step.batch, step.side] += count
+        assert taken.counts == expected, stage
+        monkeypatch.undo()
+
+
+def test_the_papers_recipe_in_numbers() -> None:
+    """Closed form: 100 teachers of 100 epochs of 176 steps; 10,000 iterations of 80 inner steps."""
+    work = stages(outline_of("cifar10-ipc50"))
+    counts = {
+        (stage, step.kind, step.batch): n for stage, w in work.items() for step, n in w.items()
+    }
+    assert counts["teach", "gradient", 256] == 100 * 100 * 176
+    assert counts["teach", "scores", CHUNK] == 100 * 101 * (20 + 40)
+    assert counts["distil", "match", 500] == 10_000 * 80
+    assert counts["distil", "gradient", 256] == 51 * 300 * 2
+    # distilled, before distillation, random with 3 rates; all data: 195 steps, 176 to choose by
+    assert counts["evaluate", "gradient", 256] == 18 * 2000 + 100 * (5 * 195 + 3 * 176)
+
+
+def test_teachers_made_elsewhere_cost_nothing_here() -> None:
+    outline = outline_of(made=False, teachers=7)
+    work = stages(outline)
+    assert not work["teach"]
+    asked = {step.kind: n for step, n in work["distil"].items()}
+    assert asked["scores"] == 7 * 180 + 51 * 20
+
+
+def test_a_step_is_counted_for_the_network_it_is_of() -> None:
+    other = CONVNET_3.replace("128", "64")
+    work = stages(outline_of(models=(CONVNET_3, other)))["evaluate"]
+    by_network = {
+        spec: sorted((s.kind, s.batch, n) for s, n in work.items() if s.network == spec)
+        for spec in (CONVNET_3, other)
+    }
+    assert by_network[CONVNET_3] == by_network[other]
+    assert by_network[other]
