@@ -16,8 +16,8 @@ from datm.errors import InputError
 
 COMMANDS = {
     "recipes": "list the recipes, or show one's settings",
-    "plan": "time, memory and disk that `run` would take here, before anything is spent",
     "run": "teach, distil, evaluate and report into one run folder; continues what was begun",
+    "plan": "time, memory and disk that `run` would take here, before anything is spent",
     "teach": "train the teachers and keep their trajectories",
     "distill": "distil the data set by matching the teachers' trajectories",
     "evaluate": "train fresh networks on the distilled set, random images and all images",

@@ -57,7 +57,7 @@ class Plan:
     room: Room
     environment: dict[str, Any]
     scaled: list[tuple[Step, int]]
-    """steps that were timed on fewer images, and on how many"""
+    """steps that were timed on another number of images, and on how many"""
     quickest: float
     """seconds of all stages if every step were as quick as its quickest repeat"""
     problems: list[str]

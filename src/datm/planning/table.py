@@ -113,8 +113,8 @@ def _notes(plan: Plan) -> list[str]:
     if any(need.stage == "compile" for need in plan.needs):
         notes.append("Compiling: once; what was compiled for this plan is kept for the run.")
     if plan.scaled:
-        shown = [f"{batch:,} for {step.kind} on {step.batch:,}" for step, batch in plan.scaled]
-        notes.append(f"Scaled from steps on fewer images: {', '.join(shown)}.")
+        shown = [f"{step.kind} on {step.batch:,} from {n:,}" for step, n in plan.scaled]
+        notes.append(f"Scaled from steps on other numbers of images: {', '.join(shown)}.")
     return notes
 
 
