@@ -14,17 +14,20 @@ print(keep_freed_memory())
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        torch.zeros(25_000_000)
+        torch.zeros(int(sys.argv[1]) // 4)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 print(faults())
 """
 
 
-def run(**environment: str) -> list[str]:
-    """What `FAULTS` prints: whether memory is kept, and page faults for 400 MB in four pieces."""
+GLIBC = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is on Linux")
+
+
+def run(size: int, **environment: str) -> list[str]:
+    """What `FAULTS` prints: whether memory is kept, and page faults for 4 times `size` bytes."""
     result = subprocess.run(
-        [sys.executable, "-c", FAULTS],
+        [sys.executable, "-c", FAULTS, str(size)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -33,13 +36,21 @@ def run(**environment: str) -> list[str]:
     return result.stdout.split()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is on Linux")
+@GLIBC
 def test_large_tensors_reuse_memory_unless_the_user_chose_otherwise() -> None:
-    kept, faults = run()
+    kept, faults = run(10**8)
     if kept == "False":
         # musl has no mallopt: there the allocator is left as it is, and nothing can be seen.
         pytest.skip("the C library is not glibc")
     assert int(faults) < 1000
-    kept, faults = run(MALLOC_TRIM_THRESHOLD_="131072")
+    kept, faults = run(10**8, MALLOC_TRIM_THRESHOLD_="131072")
     assert kept == "False"
     assert int(faults) > 10_000
+
+
+@GLIBC
+def test_gigabytes_are_kept_too() -> None:
+    kept, faults = run(3_200_000_000)
+    if kept == "False":
+        pytest.skip("the C library is not glibc")
+    assert int(faults) < 1000

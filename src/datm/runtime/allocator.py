@@ -11,8 +11,8 @@ from functools import cache
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
-KEPT = 2**31 - 1
-"""Bytes at the end of the heap that are kept when free; the most that mallopt can be told."""
+NEVER = -1
+"""As M_TRIM_THRESHOLD: the free end of the heap is never given back, however large."""
 
 
 @cache
@@ -27,7 +27,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT))
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
 
 
 def _settings_of_the_user() -> bool:
