@@ -127,6 +127,9 @@ def grid(device: str, quick: bool) -> list[Case]:
             cases += _matching("match", batch, steps, precisions, ours)
         for how in ("unrolled", "tesla"):
             cases.append(Case("match", how, batch=100, steps=10, allocator="default"))
+        # CIFAR-100 at 10 images per class for its memory: more steps add a vector [P] each.
+        cases += [Case("match", "ours-exact", p, 1000, 2, classes=100) for p in ours]
+        cases.append(Case("teach", "eager", batch=256, steps=6, allocator="default"))
         steps_timed = {"teach": 6, "evaluate": 8}
     for kind, batch in (("teach", 256), ("evaluate", 10), ("evaluate", 100), ("evaluate", 500)):
         steps = steps_timed[kind]
