@@ -9,8 +9,10 @@ from datm.cli import main
 from datm.config import load_config
 from datm.config.load import differences
 from datm.errors import InputError
+from datm.matching import MatchConfig
 from datm.methods import METHODS, apply_method, datm, ftd, mtt, pad, tesla
 from datm.recipes import RECIPES, Recipe, recipe
+from datm.teaching import TeachConfig
 
 
 def changes(ours: Recipe, theirs: Recipe) -> dict[str, object]:
@@ -67,6 +69,23 @@ def test_every_method_can_be_laid_over_every_recipe() -> None:
             made = apply_method(name, recipe(known))
             assert made.name == f"{known}-{name}"
             assert made.distill.iterations == recipe(known).distill.iterations
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_leaves_nothing_of_another_long_tailed_one(name: str) -> None:
+    """Whatever a variant sets is as in the fields' defaults, unless the method itself sets it."""
+    made = METHODS[name](recipe("ltdd-cifar10-lt200-ipc50"))
+    match, plain = made.distill.match, MatchConfig()
+    for setting in ("backbone_weight", "classifier_weight", "prior_correction"):
+        assert getattr(match, setting) == getattr(plain, setting)
+    assert made.teach.classifier == TeachConfig().classifier
+
+
+def test_overrides_put_back_what_is_for_long_tails() -> None:
+    given = {"match.prior_correction": "true", "teach.classifier": "balanced"}
+    found = load_config("ltdd-cifar10-lt200-ipc50", given, "datm")
+    assert (found.distill.match.prior_correction, found.teach.classifier) == (True, "balanced")
+    assert found.data.imbalance == 200
 
 
 def test_overrides_win_over_the_method() -> None:

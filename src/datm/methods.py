@@ -4,15 +4,21 @@ A method decides what is matched, how teachers are trained and what becomes of t
 the recipe's data, network, budget, learning rates and the last epoch that segments start at, so
 that methods laid over one recipe differ in nothing else. `mtt-cifar10-ipc10` and the like are the
 published settings of a method in full.
+
+The methods are those published for balanced data. What a recipe has for long-tailed data
+(weights of the last layer, correction by the class shares, a balanced classifier) is off under
+every one of them; overrides put it back.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from datm.distillation.config import DistillConfig
 from datm.errors import InputError
 from datm.matching import MatchConfig
+from datm.teaching import TeachConfig
 
 if TYPE_CHECKING:
     from datm.recipes import Recipe
@@ -21,6 +27,14 @@ Method = Callable[["Recipe"], "Recipe"]
 
 LAST_TENTH = 10.0
 """An exponential average over the last tenth of the updates: 0.999 for 10,000 of them, FTD's."""
+
+MATCHING = (
+    *("gradient", "skip_depth", "skip_lowest", "nearest"),
+    *("backbone_weight", "classifier_weight", "prior_correction"),
+)
+TEACHING = ("optimiser", "order", "classifier")
+DISTILLING = ("ema",)
+"""Fields whose defaults are the plain way, from which methods and long-tailed recipes depart."""
 
 DEPTHS = ((10, 0.0), (50, 0.25), (500, 0.5), (math.inf, 0.75))
 """PAD's share of skipped parameters for fewer images per class than the first number."""
@@ -33,13 +47,10 @@ def mtt(recipe: "Recipe") -> "Recipe":
     Segments start anywhere from epoch 0 on; no segment is refused.
     Its unrolled gradient is the exact one, which is made in less memory here.
     """
-    match = _plain(recipe.distill.match)
-    match = replace(match, gradient="exact", lower=0, first_upper=None, expansion=0)
-    distill = replace(
-        recipe.distill, match=match, initial="any", labels="hard", ema=0.0, threshold=math.inf
-    )
-    teach = replace(recipe.teach, optimiser="sgd", order="shuffle")
-    return replace(recipe, distill=distill, teach=teach)
+    base = _plain(recipe)
+    match = replace(base.distill.match, lower=0, first_upper=None, expansion=0)
+    distill = replace(base.distill, match=match, initial="any", labels="hard", threshold=math.inf)
+    return replace(base, distill=distill)
 
 
 def ftd(recipe: "Recipe") -> "Recipe":
@@ -77,17 +88,9 @@ def datm(recipe: "Recipe") -> "Recipe":
     Images to begin with that the teachers classify correctly; their soft labels are learned on.
     Segments with a matching loss above 1 change nothing. The exact gradient.
     """
-    distill = replace(
-        recipe.distill,
-        match=replace(_plain(recipe.distill.match), gradient="exact"),
-        initial="correct",
-        labels="learned",
-        ema=0.0,
-        threshold=1.0,
-    )
-    return replace(
-        recipe, distill=distill, teach=replace(recipe.teach, optimiser="sgd", order="shuffle")
-    )
+    base = _plain(recipe)
+    distill = replace(base.distill, initial="correct", labels="learned", threshold=1.0)
+    return replace(base, distill=distill)
 
 
 def pad(recipe: "Recipe") -> "Recipe":
@@ -120,13 +123,17 @@ def apply_method(name: str, recipe: "Recipe") -> "Recipe":
     return replace(METHODS[name](recipe), name=f"{recipe.name}-{name}")
 
 
-def _plain(match: MatchConfig) -> MatchConfig:
-    """`match` with the whole distance, to the student's last step."""
+def _plain(recipe: "Recipe") -> "Recipe":
+    """`recipe` without any variant: the fields' defaults, and so the exact gradient of the whole
+    distance to the student's last step, and teachers by SGD on shuffled images."""
+    distill = recipe.distill
+    match = replace(distill.match, **_defaults(MatchConfig(), MATCHING))
     return replace(
-        match,
-        skip_depth=0.0,
-        skip_lowest=0.0,
-        nearest=False,
-        backbone_weight=1.0,
-        classifier_weight=1.0,
+        recipe,
+        teach=replace(recipe.teach, **_defaults(TeachConfig(), TEACHING)),
+        distill=replace(distill, match=match, **_defaults(DistillConfig(), DISTILLING)),
     )
+
+
+def _defaults(plain: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(plain, name) for name in names}
