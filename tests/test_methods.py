@@ -93,6 +93,23 @@ def test_overrides_win_over_the_method() -> None:
     assert (found.distill.labels, found.distill.initial, found.name) == ("learned", "any", "mine")
 
 
+def test_what_a_method_derives_follows_the_overrides() -> None:
+    assert load_config("digits", {"ipc": "50"}, "pad").distill.match.skip_depth == 0.5
+    longer = load_config("digits", {"distill.iterations": "10000"}, "ftd")
+    assert (longer.distill.ema, longer.name) == (pytest.approx(0.999), "digits-ftd")
+    given = {"distill.iterations": "10000", "distill.ema": "0.9"}
+    assert load_config("digits", given, "ftd").distill.ema == 0.9
+
+
+def test_overrides_need_to_fit_the_method_not_the_recipe() -> None:
+    """The window of digits grows from epoch 10; MTT's does not grow, so it may end at 5."""
+    with pytest.raises(InputError, match="first_upper 10, last_upper 5 are not in order"):
+        load_config("digits", {"match.last_upper": "5"})
+    assert load_config("digits", {"match.last_upper": "5"}, "mtt").distill.match.last_upper == 5
+    with pytest.raises(InputError, match="lower 25, first_upper 20, last_upper 20 are not in"):
+        load_config("digits", {"match.lower": "25"}, "mtt")
+
+
 def test_unknown_methods_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="method: 'mdd' is not known; give one of mtt, ftd"):
         apply_method("mdd", recipe("digits"))

@@ -114,13 +114,15 @@ METHODS: dict[str, Method] = {"mtt": mtt, "ftd": ftd, "tesla": tesla, "datm": da
 
 
 def apply_method(name: str, recipe: "Recipe") -> "Recipe":
-    """`recipe` under the method of that name, which its own name then says.
+    """`recipe` under the method of that name, which its own name then ends in.
 
-    Raises InputError for an unknown name.
+    Laid over again, a method only renews what it derives from the recipe. Raises InputError for an
+    unknown name.
     """
     if name not in METHODS:
         raise InputError(f"method: {name!r} is not known; give one of {', '.join(METHODS)}.")
-    return replace(METHODS[name](recipe), name=f"{recipe.name}-{name}")
+    plain = recipe.name.removesuffix(f"-{name}")
+    return replace(METHODS[name](recipe), name=f"{plain}-{name}")
 
 
 def _plain(recipe: "Recipe") -> "Recipe":

@@ -1,7 +1,7 @@
 """Reading and writing recipes.
 
-Later wins: the recipe's own values, then the YAML file, then overrides. What does not belong is
-refused, never ignored: unknown names, names given twice, values of the wrong type.
+Later wins: the recipe's own values, then the YAML file, then a method, then overrides. What does
+not belong is refused, never ignored: unknown names, names given twice, values of the wrong type.
 """
 
 import difflib
@@ -45,12 +45,19 @@ def load_config(
 ) -> "Recipe":
     """The recipe of this name or in this YAML file, with `overrides` (texts by field name) applied.
 
-    A `method` (see `methods.py`) is laid over the recipe first. Raises InputError for anything that
+    A `method` (see `methods.py`) is laid over the recipe, the overrides over both; what the method
+    derives from the recipe, such as PAD's share from the images per class, it derives from the
+    overridden one. Overrides of the method's own settings win. Raises InputError for anything that
     does not belong, in one sentence.
     """
     if method is not None:
-        base = nested(apply_method(method, load_config(name_or_path)))
-        return resolve(_recipe_class(), base, {}, overrides or {})
+        found = load_config(name_or_path)
+        # The first round tells the method the overrides. It lies on the method, not on the recipe,
+        # as what is overridden has to fit only the two together.
+        for _ in range(2):
+            base = nested(apply_method(method, found))
+            found = resolve(_recipe_class(), base, {}, overrides or {})
+        return found
     text = os.fspath(name_or_path)
     if not looks_like_path(text):
         return resolve(_recipe_class(), nested(_named(text)), {}, overrides or {})
