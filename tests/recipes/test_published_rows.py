@@ -2,7 +2,7 @@
 
 import pytest
 
-from datm.config import differences
+from datm.config import differences, load_config
 from datm.networks import make_network
 from datm.recipes import RECIPES, recipe
 from datm.recipes.benchmark import CELLS
@@ -47,7 +47,7 @@ def test_accuracies_are_the_published_ones(name: str) -> None:
         assert RECIPES[name].published_in
 
 
-# N, M, T-, T, T+, B and rates of pixels, labels and step size
+# N, M, T-, T, T+, B and rates of pixels, labels (DATM's where none are learned) and step size
 SETTINGS = {
     "cifar100-ipc1": (40, 3, 0, 10, 20, 100, 1000, 10, 1e-5),
     "cifar100-ipc50": (80, 2, 20, None, 70, 1000, 1000, 10, 1e-5),
@@ -58,11 +58,11 @@ SETTINGS = {
     "pad-cifar100-ipc100": (80, 2, 40, None, 80, 1000, 50, 10, 1e-5),
     "pad-tiny-ipc1": (60, 2, 0, 15, 30, 200, 10_000, 10, 1e-4),
     "pad-tiny-ipc50": (80, 2, 20, 40, 60, 250, 100, 10, 1e-4),
-    "mtt-cifar100-ipc1": (20, 3, 0, None, 20, 100, 1000, 0, 1e-5),
-    "mtt-cifar100-ipc50": (80, 2, 0, None, 40, 125, 1000, 0, 1e-5),
-    "ftd-cifar10-ipc10": (30, 2, 0, None, 20, 100, 100, 0, 1e-5),
-    "ftd-cifar100-ipc10": (20, 2, 0, None, 40, 1000, 1000, 0, 1e-5),
-    "tesla-cifar10-ipc1": (50, 2, 0, None, 5, 10, 1000, 0, 1e-7),
+    "mtt-cifar100-ipc1": (20, 3, 0, None, 20, 100, 1000, 10, 1e-5),
+    "mtt-cifar100-ipc50": (80, 2, 0, None, 40, 125, 1000, 10, 1e-5),
+    "ftd-cifar10-ipc10": (30, 2, 0, None, 20, 100, 100, 2, 1e-5),
+    "ftd-cifar100-ipc10": (20, 2, 0, None, 40, 1000, 1000, 10, 1e-5),
+    "tesla-cifar10-ipc1": (50, 2, 0, None, 5, 10, 1000, 5, 1e-7),
     "imagenette-ipc10": (40, 2, 0, None, 10, 100, 100_000, 5, 1e-6),
 }
 
@@ -95,9 +95,19 @@ def test_a_family_differs_from_its_parent_by_what_the_paper_changed() -> None:
     assert changed("imagenette-ipc10", "imagewoof-ipc10") == {"data.subset"}
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_labels_can_be_learned_under_every_recipe(name: str) -> None:
+    """At the rate of DATM's cell where the recipe itself learns none."""
+    distill = load_config(name, {"distill.labels": "learned"}).distill
+    assert distill.labels_lr > 0
+    family, _, cell = name.partition("-")
+    if family in ("mtt", "ftd", "tesla"):
+        assert distill.labels_lr == recipe(cell).distill.labels_lr
+
+
 def test_a_cell_without_settings_of_its_own_says_whose_it_has() -> None:
     assert RECIPES["mtt-cifar10-ipc500"].settings == "borrowed: its IPC 50"
-    assert changed("mtt-cifar10-ipc50", "mtt-cifar10-ipc500") == {"ipc"}
+    assert changed("mtt-cifar10-ipc50", "mtt-cifar10-ipc500") == {"ipc", "distill.labels_lr"}
     assert RECIPES["tesla-cifar100-ipc10"].settings == "borrowed: MTT's IPC 10"
     assert RECIPES["imagewoof-ipc50"].settings == "borrowed: ImageNette, IPC 200"
 

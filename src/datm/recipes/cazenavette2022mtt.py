@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from datm import methods
 from datm.recipes.benchmark import CELLS, Benchmark
+from datm.recipes.guo2024datm import ROWS as DATM
 from datm.recipes.recipe import Entry, Recipe
 from datm.recipes.row import Row
 from datm.runtime.device import Runtime
@@ -75,9 +76,13 @@ def settle(ipc: int, own: dict[int, Cell], lent: dict[int, Cell] | None = None) 
 
 
 def budget(prefix: str, benchmark: Benchmark, ipc: int, cell: Cell) -> Recipe:
-    """Data, teachers and the figures of `cell`; a method of `methods.py` makes the rest."""
+    """Data, teachers and the figures of `cell`; a method of `methods.py` makes the rest.
+
+    The labels' rate is that of DATM's cell: nothing here learns labels, but what is laid over may.
+    """
     window = (0, None, cell.last, 0)
-    rates = (cell.images_lr, 0, cell.step_size_lr)
+    labels_lr = DATM[benchmark.name][ipc].labels_lr
+    rates = (cell.images_lr, labels_lr, cell.step_size_lr)
     row = Row(cell.steps, cell.span, *window, cell.batch, *rates)
     return Recipe(
         name=f"{prefix}-{benchmark.name}-ipc{ipc}",
