@@ -124,3 +124,11 @@ def test_costs_of_the_largest_cifar10_row() -> None:
     cost = RECIPES["cifar10-ipc1000"].cost
     assert "12.9 GB" in cost
     assert "10000 iterations of 112 TFLOP" in cost
+
+
+def test_every_cell_of_tesla_with_hard_labels_says_so() -> None:
+    for name, entry in RECIPES.items():
+        if name.startswith("tesla-"):
+            hard = entry.recipe.distill.labels == "hard"
+            assert ("soft labels in the paper" in entry.differs) == hard
+    assert RECIPES["tesla-cifar10-ipc1"].differs.startswith("whitens for the teachers only")

@@ -21,7 +21,7 @@ RELEASED: dict[str, dict[int, Cell]] = {
     "tiny": {},
 }
 DIFFERS = {
-    ("cifar10", 1): "whitens for the teachers only; here for both",
+    ("cifar10", 1): "whitens for the teachers only, here for both",
 }
 LABELS = "soft labels in the paper"
 
@@ -37,13 +37,13 @@ def tesla(benchmark: Benchmark, ipc: int, cell: Cell) -> Recipe:
 def entry(benchmark: Benchmark, ipc: int) -> Entry:
     found = settle(ipc, RELEASED[benchmark.name], MTT[benchmark.name])
     made = tesla(benchmark, ipc, found.cell)
-    labels = "" if benchmark is TINY else LABELS
+    notes = DIFFERS.get((benchmark.name, ipc)), None if benchmark is TINY else LABELS
     return benchmark.entry(
         made,
         "tesla",
         source=SOURCE,
         settings=found.settings,
-        differs=DIFFERS.get((benchmark.name, ipc), labels),
+        differs="; ".join(filter(None, notes)),
     )
 
 
