@@ -1,21 +1,27 @@
 """What the command line prints of recipes and results, as text."""
 
+import shutil
+import textwrap
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datm.reporting.tables import results_table
 from datm.reporting.verdict import verdict
 from datm.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from datm.recipes import Entry
 
 WIDTH = 100
 HEAD = ("recipe", "published %", "measured %", "settings; what differs")
 
 
 def recipes_table(part: str = "") -> str:
-    """The recipes whose name or source contains `part`, a line each, below their sources.
+    """The recipes whose name or source contains `part`, below their sources.
 
-    No line is longer than WIDTH; `recipe_text` has in full what is cut off here. Raises InputError
-    where nothing contains `part`.
+    As wide as the terminal, and WIDTH where it is narrower or none; what is longer goes on in the
+    last column of the next line. Raises InputError where nothing contains `part`.
     """
     from datm.recipes import RECIPES, recipe
 
@@ -23,30 +29,38 @@ def recipes_table(part: str = "") -> str:
     found = {n: e for n, e in RECIPES.items() if sought in n or sought in e.source.lower()}
     if not found:
         recipe(part)  # raises, with the nearest name
-    rows = [
-        (
+    rows = {
+        name: (
             f"  {name}",
             entry.published or "-",
             entry.measured or "-",
-            "; ".join(filter(None, (entry.settings, entry.differs))),
+            _joined(entry.settings, entry.differs),
         )
         for name, entry in found.items()
-    ]
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    lines = [_line(HEAD, widths), _line(tuple("─" * width for width in widths), widths)]
-    for source, group in groupby(
-        zip(found.values(), rows, strict=True), lambda pair: pair[0].source
-    ):
-        lines += [source, *(_line(row, widths) for _, row in group)]
+    }
+    width = max(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows.values(), strict=True)]
+    widths[-1] = min(widths[-1], width - sum(widths[:-1]) - 2 * len(widths[:-1]))
+    lines = [*_lines(HEAD, widths), "  ".join("─" * width for width in widths)]
+    for source, names in groupby(found, lambda name: _source(found[name])):
+        lines += [source, *(line for name in names for line in _lines(rows[name], widths))]
     return "\n".join(lines) + "\n"
 
 
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    """Columns two spaces apart, cut at WIDTH."""
-    text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    if len(text) <= WIDTH:
-        return text
-    return text[:WIDTH] if text.endswith("─") else text[: WIDTH - 1].rstrip() + "…"
+def _lines(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Columns two spaces apart, the last wrapped."""
+    start = "".join(f"{cell.ljust(n)}  " for cell, n in zip(row[:-1], widths[:-1], strict=True))
+    first, *more = textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False)
+    return [start + first, *(" " * len(start) + rest for rest in more)]
+
+
+def _source(entry: "Entry") -> str:
+    """What stands once, above the recipes of a source."""
+    return _joined(entry.source, entry.always_differs)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
 def recipe_text(name: str) -> str:
@@ -62,7 +76,7 @@ def recipe_text(name: str) -> str:
         "source": entry.source,
         "settings": entry.settings,
         "published %": f"{entry.published}{place}" if entry.published else "-",
-        "what differs": entry.differs,
+        "what differs": _joined(entry.differs, entry.always_differs),
         "measured here %": entry.measured,
         "cost": entry.cost,
     }

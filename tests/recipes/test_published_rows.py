@@ -130,5 +130,5 @@ def test_every_cell_of_tesla_with_hard_labels_says_so() -> None:
     for name, entry in RECIPES.items():
         if name.startswith("tesla-"):
             hard = entry.recipe.distill.labels == "hard"
-            assert ("soft labels in the paper" in entry.differs) == hard
+            assert ("paper: soft labels" in entry.differs) == hard
     assert RECIPES["tesla-cifar10-ipc1"].differs.startswith("whitens for the teachers only")

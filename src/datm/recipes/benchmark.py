@@ -63,6 +63,7 @@ class Benchmark:
         settings: str,
         published_in: str = "",
         differs: str = "",
+        always_differs: str = "",
     ) -> Entry:
         """What is known of a recipe on this data set, with the published accuracy of `method`."""
         ipc = made.distill.ipc
@@ -74,6 +75,7 @@ class Benchmark:
             published=published(method, self.name, ipc),
             published_in=published_in or IN[method],
             differs=differs,
+            always_differs=always_differs,
             cost=self.cost(made),
         )
 

@@ -23,7 +23,7 @@ RELEASED: dict[str, dict[int, Cell]] = {
 DIFFERS = {
     ("cifar10", 1): "whitens for the teachers only, here for both",
 }
-LABELS = "soft labels in the paper"
+LABELS = "paper: soft labels"
 
 
 def tesla(benchmark: Benchmark, ipc: int, cell: Cell) -> Recipe:

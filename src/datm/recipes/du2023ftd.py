@@ -29,7 +29,7 @@ EMA = {
     "cifar100": {1: 0.9995, 10: 0.9995, 50: 0.999},
     "tiny": {1: 0.999, 10: 0.999, 50: 0.999},
 }
-ASSUMED = "the average's decay is assumed"
+ASSUMED = "average's decay assumed"
 
 SMALL_SHARE = {("cifar10", 1), ("cifar10", 10)}
 """Cells whose teachers have GSAM's share 0.3; all others have 1."""

@@ -41,6 +41,8 @@ class Entry:
     """the paper and table that has it, where that is not the source's own"""
     differs: str = ""
     """where paper, release and this recipe disagree"""
+    always_differs: str = ""
+    """where all recipes of the source do"""
     measured: str = ""
     """accuracy in % that this software reached, with hardware and date"""
     cost: str = ""
