@@ -64,6 +64,8 @@ def test_the_tail_is_made_before_validation_and_test_stays(folder):
     )
     assert data.fingerprint != balanced.fingerprint
     assert data.describe()["train"] == 42
+    assert data.validates_by_class
+    assert not balanced.validates_by_class
 
 
 def test_imbalance_1_changes_nothing(folder):

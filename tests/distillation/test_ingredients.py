@@ -12,7 +12,7 @@ from datm.distillation import distill, job
 from datm.distillation.initial import ask_teachers
 from datm.distillation.job import Job
 from datm.errors import InputError
-from datm.matching import match_gradient
+from datm.matching import Span, match_gradient
 from datm.matching.objective import hard_logits
 from datm.networks import make_network
 from datm.runtime.device import Runtime
@@ -101,7 +101,7 @@ def test_the_settings_of_the_distance_reach_the_matching(
     [distance] = found
     total = make_network(teachers.network, digits.shape, 10).layout.total
     assert distance.nearest
-    assert int((distance.weights == 0).sum()) == round(total / 2)
+    assert distance.spans == (Span(round(total / 2), total),)
 
 
 def test_with_the_prior_taken_off_labels_and_loss_are_balanced(
@@ -129,6 +129,38 @@ def test_with_the_prior_taken_off_labels_and_loss_are_balanced(
     # Fresh networks are trained on the set as it is, without a prior.
     assert skewed.reader.loss.log_prior is None
     torch.testing.assert_close(skewed.student.loss.log_prior, shares.log())
+
+
+def test_a_balanced_classifier_has_no_prior_to_take_off(
+    digits: DataSet, teachers: Trajectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores are labels as they are, and only the backbone's loss is corrected."""
+    shares = torch.tensor([0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.03, 0.02])
+    monkeypatch.setattr(DataSet, "class_prior", shares)
+    config = replace(DISTILL, match=replace(DISTILL.match, prior_correction=True))
+    plain = Job(digits, teachers, DISTILL, Runtime(), 0)
+    monkeypatch.setattr(Trajectories, "classifier", "balanced")
+    ours = Job(digits, teachers, config, Runtime(), 0)
+    assert torch.equal(ours.begin(QUIET).logits, plain.begin(QUIET).logits)
+    assert ours.student.loss.decoupled
+    torch.testing.assert_close(ours.student.loss.log_prior, shares.log())
+    assert not Job(digits, teachers, DISTILL, Runtime(), 0).student.loss.decoupled
+
+
+@pytest.mark.parametrize("tail", [True, False])
+def test_iterates_of_a_long_tail_are_chosen_by_the_mean_of_the_classes(
+    digits: DataSet, teachers: Trajectories, monkeypatch: pytest.MonkeyPatch, tail: bool
+) -> None:
+    split = digits.validation
+    some = torch.cat([(split.labels == k).nonzero()[: 1 if k < 5 else 9, 0] for k in range(10)])
+    data = replace(digits, validation=split.select(some)) if tail else digits
+    made = Job(data, teachers, DISTILL, Runtime(), 0)
+    asked = []
+    monkeypatch.setattr(
+        made.predictor, "accuracy", lambda *_, by_class, **__: asked.append(by_class) or 0.5
+    )
+    assert made.validate(made.begin(QUIET)) == 0.5
+    assert set(asked) == {tail}
 
 
 def test_last_is_what_is_averaged(digits: DataSet, teachers: Trajectories, tmp_path: Path) -> None:

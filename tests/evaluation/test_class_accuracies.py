@@ -70,6 +70,26 @@ def test_scores_in_closed_form(digits: DataSet) -> None:
     assert Judge(data, Split(digits.test.images[:2], torch.tensor([0, 2]))).balanced
 
 
+@pytest.mark.parametrize("tail", [True, False])
+def test_rates_are_chosen_by_class_where_only_the_test_images_are_balanced(
+    digits: DataSet, monkeypatch: pytest.MonkeyPatch, tail: bool
+) -> None:
+    """What stands in the record is recomputed from the networks that were trained."""
+    data = replace(digits, validation=uneven(digits.validation)) if tail else digits
+    assert data.validates_by_class == tail
+    spy = spied(monkeypatch)
+    [*_, full] = evaluate(made_up_set(data), data, config=replace(FEW, learning_rates=(0.01, 0.1)))
+    network = make_network(full["model"], data.shape, 10)
+    images, labels = data.transform(data.validation.images), data.validation.labels
+    expected = []
+    for training in spy.trainings[3:5]:  # after the distilled set's three networks
+        hits = (network(training["params"], images).argmax(1) == labels).double()
+        shares = [float(hits[labels == k].mean()) for k in range(10) if (labels == k).any()]
+        expected.append(statistics.fmean(shares) if tail else float(hits.mean()))
+    chosen = full["protocol"]["learning_rates_on_validation"]
+    assert list(chosen.values()) == pytest.approx(expected)
+
+
 def test_continued_means_are_those_of_an_uninterrupted_evaluation(
     digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from datm.matching import (
     Distance,
     MatchConfig,
     MatchGradient,
+    Span,
     make_distance,
     match_gradient,
     matching_loss,
@@ -37,16 +38,28 @@ def test_the_plain_distance_is_the_matching_loss() -> None:
     assert Distance()(STUDENT, START, TARGET) == pytest.approx(2 / 9)
 
 
-def test_weights_count_above_and_below_the_line() -> None:
-    """(2*0 + 1*1 + 0*1) / (2*4 + 1*4 + 0*1)."""
-    weighted = Distance(weights=torch.tensor([2.0, 1.0, 0.0]))
-    assert weighted(STUDENT, START, TARGET) == pytest.approx(1 / 12)
+def test_each_span_is_relative_to_the_teachers_way_in_it() -> None:
+    """2 * (0 + 1) / (4 + 4), and 3 * 4 / 1 more; the spans need not cover all."""
+    first, last = Span(0, 2, 2.0), Span(2, 3, 3.0)
+    assert Distance((first,))(STUDENT, START, TARGET) == pytest.approx(2 / 8)
+    student = torch.tensor([3.0, 1.0, 2.0])
+    assert Distance((first, last))(student, START, TARGET) == pytest.approx(2 / 8 + 12)
+    stacked = torch.stack([student, START])
+    found = Distance((first, last))(stacked, START.expand(2, -1), TARGET.expand(2, -1))
+    torch.testing.assert_close(found, torch.tensor([12.25, 5.0]))
 
 
 def test_the_nearest_parameters_are_left_out_above_the_line() -> None:
     student = torch.tensor([3.0, 1.0, 2.0])  # squared differences 0, 1, 4 of 9
     for lowest, loss in ((0, 5 / 9), (1, 5 / 9), (2, 4 / 9)):
         assert Distance(lowest=lowest)(student, START, TARGET) == pytest.approx(loss)
+
+
+def test_of_two_spans_the_least_shares_are_left_out() -> None:
+    """Shares 2 * (0, 1) / 8 and 3 * 1 / 1: without the two least of the three, 3 is left."""
+    student = torch.tensor([3.0, 1.0, 1.0])
+    spans = Span(0, 2, 2.0), Span(2, 3, 3.0)
+    assert Distance(spans, lowest=2)(student, START, TARGET) == pytest.approx(3.0)
 
 
 def test_nearest_is_by_the_sum_of_absolute_differences() -> None:
@@ -61,37 +74,57 @@ def test_nearest_is_by_the_sum_of_absolute_differences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "weights", "lowest"),
+    ("given", "spans", "lowest"),
     [
         ({}, None, 0),
-        ({"skip_depth": 0.5}, [0.0] * 5 + [1.0] * 5, 0),
+        ({"skip_depth": 0.5}, (Span(5, 10),), 0),
         ({"skip_lowest": 0.3}, None, 3),
-        ({"skip_depth": 0.5, "skip_lowest": 0.4}, [0.0] * 5 + [1.0] * 5, 5 + 2),
-        ({"backbone_weight": 0.1}, [0.1] * 8 + [1.0] * 2, 0),
-        ({"classifier_weight": 2, "skip_depth": 0.1}, [0.0] + [1.0] * 7 + [2.0] * 2, 0),
+        ({"skip_depth": 0.5, "skip_lowest": 0.4}, (Span(5, 10),), 2),
+        (
+            {"backbone_weight": 0.1, "classifier_weight": 1},
+            (Span(0, 8, 0.1), Span(8, 10, 1.0)),
+            0,
+        ),
+        (
+            {"backbone_weight": 1, "classifier_weight": 2, "skip_depth": 0.1},
+            (Span(1, 8, 1.0), Span(8, 10, 2.0)),
+            0,
+        ),
+        ({"backbone_weight": 0, "classifier_weight": 2, "skip_depth": 0.9}, (Span(9, 10, 2.0),), 0),
     ],
 )
-def test_the_settings_say_what_counts(given, weights, lowest) -> None:
+def test_the_settings_say_what_counts(given, spans, lowest) -> None:
     made = make_distance(MatchConfig(**given), LAYOUT)
-    assert made.lowest == lowest
-    assert not made.nearest
-    if weights is None:
-        assert made.weights is None
-    else:
-        torch.testing.assert_close(made.weights, torch.tensor(weights))
+    assert made == Distance(spans, lowest)
     assert make_distance(MatchConfig(nearest=True), LAYOUT).nearest
 
 
-def test_a_distance_of_nothing_is_refused() -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"backbone_weight": 1, "classifier_weight": 0, "skip_depth": 0.8},
+        {"backbone_weight": 1, "classifier_weight": 1, "skip_depth": 0.8},
+        {"skip_depth": 0.96},
+        {"skip_lowest": 0.96},
+    ],
+)
+def test_a_part_of_which_nothing_is_left_is_refused(given) -> None:
+    with pytest.raises(InputError, match="leaves nothing of a part that is to be matched"):
+        make_distance(MatchConfig(**given), LAYOUT)
+
+
+def test_weights_that_leave_nothing_or_stand_alone_are_refused() -> None:
     with pytest.raises(ValueError, match="leaves nothing to match"):
         MatchConfig(backbone_weight=0, classifier_weight=0)
+    with pytest.raises(ValueError, match="go together"):
+        MatchConfig(classifier_weight=1)
 
 
 def test_weights_of_a_classifier_that_is_not_there_are_refused() -> None:
     headless = Layout(("a",), ((4,),))
     with pytest.raises(InputError, match="classifier_weight: the network has no linear layer"):
-        make_distance(MatchConfig(classifier_weight=2), headless)
-    assert make_distance(MatchConfig(skip_depth=0.5), headless).weights is not None
+        make_distance(MatchConfig(backbone_weight=1, classifier_weight=2), headless)
+    assert make_distance(MatchConfig(skip_depth=0.5), headless).spans == (Span(2, 4),)
 
 
 def passing_by(segment: Segment, steps: int) -> Segment:
@@ -101,18 +134,16 @@ def passing_by(segment: Segment, steps: int) -> Segment:
 
 
 DISTANCES = [
-    {"weights": torch.rand(2000, generator=torch.Generator().manual_seed(0)).double()},
+    {"spans": (Span(30, 200, 0.3), Span(200, 240, 2.0))},
     {"lowest": 100},
     {"nearest": True},
-    {"weights": torch.arange(2000.0).double(), "lowest": 50, "nearest": True},
+    {"spans": (Span(30, 240),), "lowest": 50, "nearest": True},
 ]
 
 
 @pytest.mark.parametrize("given", DISTANCES, ids=lambda given: "+".join(given))
 def test_exact_equals_unrolled_for_every_distance(given) -> None:
     segment = passing_by(random_segment(0, 6, 3), 4)
-    if "weights" in given:
-        given = {**given, "weights": given["weights"][: len(segment.start)]}
     distance = Distance(**given)
     ours, oracle = (segment.match(method, distance=distance) for method in ("exact", "unrolled"))
     found = differences(ours, oracle)
@@ -157,10 +188,17 @@ def test_side_by_side_each_student_has_its_own_nearest_step() -> None:
         assert max(found.values()) < 1e-10, found
 
 
-def test_exact_equals_unrolled_with_the_prior_taken_off() -> None:
+PRIOR = torch.tensor([0.7, 0.1, 0.15, 0.05]).log().double()
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_exact_equals_unrolled_with_the_prior_taken_off(decoupled: bool) -> None:
     segment = random_segment(2, 5, 3)
     network = make_network("convnet-2,width=6", (3, 8, 8), 4)
-    loss = student_loss(network, torch.tensor([0.7, 0.1, 0.15, 0.05]).log().double())
+    loss = student_loss(network, PRIOR, decoupled)
     ours, oracle = (segment.match(method, loss=loss) for method in ("exact", "unrolled"))
     assert max(differences(ours, oracle).values()) < 1e-10
     assert max(differences(ours, segment.match("exact")).values()) > 1e-3
+    if decoupled:
+        whole = segment.match("exact", loss=student_loss(network, PRIOR))
+        assert max(differences(ours, whole).values()) > 1e-3

@@ -1,5 +1,7 @@
 """The student's loss: soft cross-entropy, label logits for class numbers, a prior taken off."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,12 @@ from datm.matching import soft_cross_entropy, student_loss
 from datm.matching.objective import hard_logits
 from datm.networks import make_network
 from datm.runtime.seeds import generator
+
+UNBIASED = """
+from torch import nn
+def make(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 7), nn.Tanh(), nn.Linear(7, classes, False))
+"""
 
 
 def normal(*size: int) -> torch.Tensor:
@@ -59,3 +67,24 @@ def test_the_corrected_loss_takes_the_log_prior_from_the_scores() -> None:
     even = student_loss(network, torch.full((CLASSES,), 1 / CLASSES).log())
     plain = student_loss(network)(params, images, logits)
     torch.testing.assert_close(even(params, images, logits), plain)
+
+
+@pytest.mark.parametrize("spec", [SMALL, "unbiased:make"])
+def test_a_decoupled_step_is_corrected_in_the_backbone_only(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backbone as with the prior taken off, last layer as without; a slope is along that step."""
+    (tmp_path / "unbiased.py").write_text(UNBIASED)
+    monkeypatch.syspath_prepend(tmp_path)
+    network, prior = make_network(spec, SHAPE, CLASSES), torch.tensor([0.7, 0.1, 0.15, 0.05])
+    params = network.initial(generator(1)).double()
+    images, logits = normal(5, *SHAPE), normal(5, CLASSES)
+    losses = [student_loss(network, *given) for given in ((prior.log(),), (), (prior.log(), True))]
+    corrected, plain, ours = (loss.gradient(params, images, logits) for loss in losses)
+    head = network.layout.classifier
+    assert head % CLASSES == 0
+    torch.testing.assert_close(ours[0], torch.cat([corrected[0][:-head], plain[0][-head:]]))
+    assert ours[1] == corrected[1]
+    direction = normal(len(params))
+    slope = losses[-1].slope(params, images, logits, direction)
+    torch.testing.assert_close(slope, ours[0] @ direction)

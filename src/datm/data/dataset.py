@@ -27,6 +27,12 @@ class Split:
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
 
+    @property
+    def balanced(self) -> bool:
+        """Whether no class that is there has over half as many images again as another."""
+        there = [count for count in torch.bincount(self.labels).tolist() if count]
+        return max(there, default=0) <= 1.5 * min(there, default=0)
+
     def select(self, indices: Tensor) -> "Split":
         """The images at `indices` [m] int64, in that order."""
         return Split(self.images[indices], self.labels[indices])
@@ -59,6 +65,15 @@ class DataSet:
         """[K] float32 on train's device: each class's share of the training images."""
         counts = torch.bincount(self.train.labels, minlength=len(self.classes))
         return counts.float() / len(self.train)
+
+    @property
+    def validates_by_class(self) -> bool:
+        """Whether validation accuracy means that of every class alike.
+
+        So where a long tail is judged on balanced test images: what was held out of the tail holds
+        next to nothing of the rare classes, which the test asks as often as the others.
+        """
+        return self.test.balanced and not self.validation.balanced
 
     @cached_property
     def fingerprint(self) -> str:

@@ -53,14 +53,16 @@ class Job:
         shape, classes = data.shape, len(data.classes)
         self.network = make_network(trajectories.network, shape, classes, runtime.precision)
         prior = data.class_prior.log().to(self.device) if config.match.prior_correction else None
-        self.log_prior = prior
-        self.student = Student(student_loss(self.network, prior), runtime.compile)
+        # A classifier that saw balanced batches has no prior in its scores.
+        decoupled = trajectories.classifier == "balanced"
+        self.labels_prior = None if decoupled else prior
+        loss = student_loss(self.network, prior, decoupled and prior is not None)
+        self.student = Student(loss, runtime.compile)
         # Validation trains on the distilled set as its readers will: nothing is taken off there.
         self.reader = self.student
         if prior is not None:
             self.reader = Student(student_loss(self.network), runtime.compile)
-        distance = make_distance(config.match, self.network.layout)
-        self.distance = distance.to(self.device)
+        self.distance = make_distance(config.match, self.network.layout)
         self.predictor = Predictor(self.network, runtime.compile)
         self.augmentation = trajectories.augmentation
         self._segments: Segments | None = None
@@ -94,9 +96,9 @@ class Job:
         images = self.data.transform(self.data.train.images[rows])
         if self.config.labels == "hard":
             logits = hard_logits(self.data.train.labels[rows], len(self.data.classes))
-        elif self.log_prior is not None:
+        elif self.labels_prior is not None:
             # The teachers' scores contain the prior; the balanced set's labels must not.
-            logits = opinion.logits[rows] - self.log_prior
+            logits = opinion.logits[rows] - self.labels_prior
         else:
             logits = opinion.logits[rows]
         return State.begin(images, logits, self.config.step_size)
@@ -151,7 +153,10 @@ class Job:
         )
 
     def validate(self, state: State) -> float:
-        """Mean validation accuracy of fresh networks trained on the present iterate."""
+        """Mean validation accuracy of fresh networks trained on the present iterate.
+
+        Of a long tail that is judged on balanced test images: the mean over the classes.
+        """
         protocol = Protocol(
             learning_rate=float(state.step_size),
             epochs=self.config.validate_epochs,
@@ -162,7 +167,9 @@ class Job:
             seed = derived_seed(self.seed, "validate", number)
             images, logits = state.average_images, state.average_logits
             params = train_network(self.network, self.reader, images, logits, protocol, seed)
-            total += self.predictor.accuracy(params, *self.held_out, reference=images)
+            total += self.predictor.accuracy(
+                params, *self.held_out, reference=images, by_class=self.data.validates_by_class
+            )
         return total / self.config.validate_networks
 
     def result(self, state: State) -> DistilledSet:

@@ -245,7 +245,8 @@ def _with_rate(row: Row, trainer: Trainer, seed: int) -> Record:
         for candidate in row.learning_rates:
             protocol = row.at(candidate)
             [judged] = trainer.judged([images], trainer.validation, protocol, [own])
-            tried[str(candidate)] = judged.accuracy
+            by_class = trainer.validates_by_class
+            tried[str(candidate)] = judged.mean_of_classes if by_class else judged.accuracy
         rate = max(row.learning_rates, key=lambda candidate: tried[str(candidate)])
     described: Record = {**row.at(rate).describe(row.count), "labels": row.labels}
     if tried:

@@ -3,6 +3,7 @@
 Shapes: n images, c channels, H height, W width, K classes.
 """
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,11 @@ class Judged:
     accuracy: float
     per_class: list[float | None]
 
+    @property
+    def mean_of_classes(self) -> float:
+        """The accuracy if every class that is there had as many images."""
+        return statistics.fmean(share for share in self.per_class if share is not None)
+
 
 class Judge:
     """A split in the training space, to judge by."""
@@ -34,16 +40,11 @@ class Judge:
     def __init__(self, data: DataSet, split: Split) -> None:
         self.images = data.transform(split.images)
         self.labels = split.labels
+        self.balanced = split.balanced
         self.counts = torch.bincount(split.labels, minlength=len(data.classes))
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @property
-    def balanced(self) -> bool:
-        """Whether no class that is there has over half as many images again as another."""
-        there = [count for count in self.counts.tolist() if count]
-        return max(there, default=0) <= 1.5 * min(there, default=0)
 
     def __call__(self, scores: Tensor) -> Judged:
         """What class scores [n, K] of the images are worth."""
@@ -64,6 +65,7 @@ class Trainer:
         self.predictor = Predictor(network, runtime.compile)
         self.test = Judge(data, data.test)
         self.validation = Judge(data, data.validation)
+        self.validates_by_class = data.validates_by_class
 
     def judged(
         self,

@@ -1,7 +1,7 @@
 """Trajectory matching: the student's unrolled training and the gradient through it."""
 
 from datm.matching.config import MatchConfig
-from datm.matching.distance import Distance, make_distance, matching_loss
+from datm.matching.distance import Distance, Span, make_distance, matching_loss
 from datm.matching.gradient import match_gradient
 from datm.matching.objective import soft_cross_entropy, student_loss
 from datm.matching.problem import Augment, MatchGradient
@@ -14,6 +14,7 @@ __all__ = [
     "MatchConfig",
     "MatchGradient",
     "Segment",
+    "Span",
     "Student",
     "draw_segment",
     "make_distance",

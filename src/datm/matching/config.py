@@ -48,11 +48,16 @@ class MatchConfig:
         default=False,
         description="match the student's step nearest to the target, not its last (ATT)",
     )
-    backbone_weight: float = Field(
-        default=1.0, ge=0, description="of all but the last linear layer in the matching loss"
+    backbone_weight: float | None = Field(
+        default=None,
+        ge=0,
+        description="of the matching loss of all but the last linear layer, with classifier_weight"
+        " (default: one loss of all parameters)",
     )
-    classifier_weight: float = Field(
-        default=1.0, ge=0, description="of the last linear layer in the matching loss (LTDD)"
+    classifier_weight: float | None = Field(
+        default=None,
+        ge=0,
+        description="of the matching loss of the last linear layer, with backbone_weight (LTDD)",
     )
     prior_correction: bool = Field(
         default=False,
@@ -67,7 +72,12 @@ class MatchConfig:
                 f"match: lower {self.lower}, first_upper {first}, last_upper {self.last_upper} are"
                 " not in order; give lower < first_upper <= last_upper."
             )
-        if not self.backbone_weight and not self.classifier_weight:
+        weights = self.backbone_weight, self.classifier_weight
+        if (weights[0] is None) != (weights[1] is None):
+            raise InputError(
+                "match: backbone_weight and classifier_weight go together; give both or none."
+            )
+        if weights == (0, 0):
             raise InputError(
                 "match: backbone_weight and classifier_weight are both 0, which leaves nothing to"
                 " match; give one that is not."

@@ -3,7 +3,7 @@
 Shapes: P parameters, N inner steps, G students side by side.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,32 +22,46 @@ def matching_loss(student: Tensor, start: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Span:
+    """The parameters from `first` up to `end`, and what their distance counts."""
+
+    first: int
+    end: int
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+
+@dataclass(frozen=True)
 class Distance:
     """The matching loss with less than every parameter in it; without arguments the plain one.
 
-    weights: [P], of each parameter's squared difference, above and below the line.
-    lowest: so many parameters, those nearest to their target, are left out above the line
-        (EDF, Wang 2025: they are easy already).
+    spans: each is a matching loss of its own, relative to the teacher's way in it; the weighted sum
+        counts, and nothing outside them. None: all parameters together.
+    lowest: so many parameters, those whose share of the loss is least, are left out of it but not
+        of the teacher's way (EDF, Wang 2025: they are easy already).
     nearest: of the student's N places the one nearest to the target in L1 counts, not the last;
         steps after it have no effect (ATT).
     """
 
-    weights: Tensor | None = None
+    spans: tuple[Span, ...] | None = None
     lowest: int = 0
     nearest: bool = False
-
-    def to(self, device: torch.device) -> "Distance":
-        weights = None if self.weights is None else self.weights.to(device)
-        return replace(self, weights=weights)
 
     def __call__(self, student: Tensor, start: Tensor, target: Tensor) -> Tensor:
         """The loss of a student [P] (or [G, P]: G losses), differentiable by the student."""
         apart, whole = (student - target).square(), (start - target).square()
-        if self.weights is not None:
-            apart, whole = apart * self.weights, whole * self.weights
+        spans = (Span(0, student.shape[-1]),) if self.spans is None else self.spans
+        losses = [
+            apart[..., span.first : span.end]
+            * (span.weight / whole[..., span.first : span.end].sum(-1, keepdim=True))
+            for span in spans
+        ]
         if self.lowest:
-            apart = apart.topk(apart.shape[-1] - self.lowest, sorted=False).values
-        return apart.sum(-1) / whole.sum(-1)
+            every = torch.cat(losses, -1)
+            losses = [every.topk(every.shape[-1] - self.lowest, sorted=False).values]
+        return torch.stack([loss.sum(-1) for loss in losses]).sum(0)
 
     def gradient(self, student: Tensor, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient by the student."""
@@ -70,20 +84,28 @@ class Distance:
 def make_distance(config: MatchConfig, layout: Layout) -> Distance:
     """The distance that `config` describes, for parameters of this layout.
 
-    Raises InputError where the last linear layer is to count otherwise but is not known.
+    Raises InputError where the last linear layer is to count by itself but is not known, and where
+    nothing is left of what is to count.
     """
-    if config.backbone_weight != config.classifier_weight and not layout.classifier:
-        raise InputError(
-            "match.classifier_weight: the network has no linear layer at its end to weigh by"
-            " itself; give match.backbone_weight the same value or another network."
+    total, skipped = layout.total, round(config.skip_depth * layout.total)
+    spans = [Span(skipped, total)]
+    if config.backbone_weight is not None and config.classifier_weight is not None:
+        if not layout.classifier:
+            raise InputError(
+                "match.classifier_weight: the network has no linear layer at its end to match by"
+                " itself; leave it and match.backbone_weight out or give another network."
+            )
+        head = total - layout.classifier
+        parts = (
+            Span(skipped, head, config.backbone_weight),
+            Span(max(skipped, head), total, config.classifier_weight),
         )
-    weights = torch.ones(layout.total)
-    first = layout.total - layout.classifier
-    weights[:first] *= config.backbone_weight
-    weights[first:] *= config.classifier_weight
-    skipped = round(config.skip_depth * layout.total)
-    weights[:skipped] = 0
-    # Skipped ones are the nearest of all, at no distance: they are not to be dropped twice.
-    lowest = round(config.skip_lowest * (layout.total - skipped))
-    plain = bool((weights == 1).all())
-    return Distance(None if plain else weights, skipped + lowest if lowest else 0, config.nearest)
+        spans = [part for part in parts if part.weight]
+    lowest = round(config.skip_lowest * sum(map(len, spans)))
+    if any(span.first >= span.end for span in spans) or lowest >= sum(map(len, spans)):
+        raise InputError(
+            f"match.skip_depth: {config.skip_depth:g} with skip_lowest {config.skip_lowest:g}"
+            " leaves nothing of a part that is to be matched; lower them."
+        )
+    plain = spans == [Span(0, total)]
+    return Distance(None if plain else tuple(spans), lowest, config.nearest)

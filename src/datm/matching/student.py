@@ -26,10 +26,8 @@ class Student:
 
     def __init__(self, loss: StudentLoss, compile: bool = False) -> None:
         self.loss = loss
+        gradient = gradient_of(loss)
         slope = loss.slope if isinstance(loss, NetworkLoss) else _slope(loss)
-
-        def gradient(params: Tensor, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-            return torch.func.grad_and_value(loss)(params, images, logits)
 
         def adjoint(params: Tensor, images: Tensor, logits: Tensor, direction: Tensor) -> Adjoint:
             derivative = torch.func.grad_and_value(slope, argnums=(0, 1, 2))
@@ -112,6 +110,11 @@ def channels_last(images: Tensor) -> Tensor:
         return images
     flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
     return flat.view(images.shape)
+
+
+def gradient_of(loss: StudentLoss) -> Callable[..., tuple[Tensor, Tensor]]:
+    """(params, images, logits) -> (gradient [P], loss) of any student's loss."""
+    return loss.gradient if isinstance(loss, NetworkLoss) else torch.func.grad_and_value(loss)
 
 
 def _slope(loss: StudentLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from datm.matching.problem import MatchGradient, Problem
+from datm.matching.student import gradient_of
 
 
 def solve(problem: Problem) -> MatchGradient:
@@ -15,11 +16,11 @@ def solve(problem: Problem) -> MatchGradient:
     leaves = [problem.images, problem.logits, problem.step_size]
     images, logits, step_size = (leaf.detach().requires_grad_() for leaf in leaves)
     problem = replace(problem, images=images, logits=logits, step_size=step_size)
+    descent = gradient_of(problem.student.loss)
     with torch.enable_grad():
         thetas = [problem.start.detach().requires_grad_()]
         for step in range(problem.steps):
-            loss = problem.student.loss(thetas[-1], *problem.inputs(step))
-            (gradient,) = torch.autograd.grad(loss, thetas[-1], create_graph=True)
+            gradient, _ = descent(thetas[-1], *problem.inputs(step))
             thetas.append(thetas[-1] - problem.step_size * gradient)
         target = problem.target.detach()
         theta = thetas[problem.distance.ends(thetas, target)[0]]

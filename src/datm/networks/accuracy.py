@@ -40,10 +40,23 @@ class Predictor:
             parts.append(self._forward(params, padded, statistics)[: len(chunk)].clone())
         return torch.cat(parts)
 
-    def accuracy(self, params: Tensor, images: Tensor, labels: Tensor, reference: Tensor) -> float:
-        """The share of `images` [n, c, H, W] whose highest score is that of their label [n]."""
-        hits = self.scores(params, images, reference).argmax(1) == labels
-        return float(hits.double().mean())
+    def accuracy(
+        self,
+        params: Tensor,
+        images: Tensor,
+        labels: Tensor,
+        reference: Tensor,
+        by_class: bool = False,
+    ) -> float:
+        """The share of `images` [n, c, H, W] whose highest score is that of their label [n].
+
+        `by_class`: the mean of each class's own, over the classes that are there.
+        """
+        hits = (self.scores(params, images, reference).argmax(1) == labels).double()
+        if by_class:
+            counts = torch.bincount(labels).double()
+            hits = (torch.bincount(labels, weights=hits) / counts)[counts > 0]
+        return float(hits.mean())
 
 
 def _sample(images: Tensor) -> Tensor:

@@ -42,6 +42,13 @@ class Layout:
         parts = torch.split(flat, self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
+    def head(self, entries: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias, if any, of the last linear layer from its `classifier` entries."""
+        if len(self.shapes[-1]) > 1:
+            return entries.view(self.shapes[-1]), None
+        weight, bias = torch.split(entries, self.sizes[-2:])
+        return weight.view(self.shapes[-2]), bias
+
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """Parameters by name, as views of `flat` [P]."""
         return dict(zip(self.names, self.unflatten(flat), strict=True))

@@ -62,6 +62,11 @@ class Trajectories:
         return str(self.manifest["settings"]["augmentation"])
 
     @property
+    def classifier(self) -> str:
+        """What the teachers' last linear layer learned from: natural or balanced batches."""
+        return str(self.manifest["settings"].get("classifier", "natural"))
+
+    @property
     def finished(self) -> list[dict[str, Any]]:
         """The manifest's records of the teachers whose training is complete."""
         return [teacher for teacher in self.manifest["teachers"] if teacher["complete"]]
