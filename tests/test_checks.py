@@ -73,7 +73,11 @@ def test_a_module_that_has_changed_is_evaluated_anew(place: Path, distilled) -> 
     [
         ({"evaluate__baselines": "[herding]"}, "evaluate.baselines: herding compares"),
         ({"evaluate__baselines": "[random, dm]"}, "evaluate.baselines: dm compares"),
-        ({"match__classifier_weight": "2"}, "match.classifier_weight: the network has no"),
+        (
+            {"match__backbone_weight": "1", "match__classifier_weight": "2"},
+            "match.classifier_weight: the network has no",
+        ),
+        ({"teach__classifier": "balanced"}, "teach.classifier: headless_net:make has no linear"),
     ],
 )
 def test_a_network_without_a_linear_end_cannot_do_everything(
@@ -83,6 +87,20 @@ def test_a_network_without_a_linear_end_cannot_do_everything(
     check_networks(mini_recipe(network=network), load_data("digits"))
     with pytest.raises(InputError, match=message):
         check_networks(mini_recipe(network=network, **changes), load_data("digits"))
+
+
+def test_what_compares_features_is_asked_of_the_network_that_gives_them(place: Path) -> None:
+    """For dm that is the distilled set's; herding and k-center train one of each evaluated kind."""
+    headless, data = write(place, "other_net", last=POOLED), load_data("digits")
+    evaluated = {"evaluate__models": f"{headless},convnet-1"}
+    check_networks(mini_recipe(**evaluated, evaluate__baselines="[dm, dsa]"), data)
+    for chosen in ("herding", "k-center"):
+        with pytest.raises(InputError, match=f"{chosen} compares .* other_net:make has none"):
+            check_networks(mini_recipe(**evaluated, evaluate__baselines=f"[{chosen}]"), data)
+    distilled = {"network": headless, "evaluate__models": "convnet-1"}
+    check_networks(mini_recipe(**distilled, evaluate__baselines="[herding, dsa]"), data)
+    with pytest.raises(InputError, match=r"dm compares .* other_net:make has none"):
+        check_networks(mini_recipe(**distilled, evaluate__baselines="[dm]"), data)
 
 
 def test_networks_are_tried_in_the_precision_of_the_run(place: Path) -> None:

@@ -11,12 +11,14 @@ from datm.config.validate import shown
 from datm.data import DataSet, load
 from datm.distillation.initial import check_ipc
 from datm.errors import InputError
+from datm.evaluation.made import CHOSEN
 from datm.matching import make_distance
-from datm.networks import make_network
+from datm.networks import Network, make_network
 from datm.runtime.files import read_json
 from datm.runtime.logs import Console
 from datm.smoke import smoke_data
 from datm.teaching import Trajectories
+from datm.teaching.train import check_classifier
 
 if TYPE_CHECKING:
     from datm.distillation import DistilledSet
@@ -95,19 +97,29 @@ def check_networks(recipe: "Recipe", data: DataSet) -> None:
     """The networks exist, take the data's images, and have what the settings ask of them."""
     shape, classes, precision = data.shape, len(data.classes), recipe.runtime.precision
     network = make_network(recipe.teach.network, shape, classes, precision)
+    check_classifier(network, recipe.teach)
     make_distance(recipe.distill.match, network.layout)
-    needs = [name for name in ("herding", "k-center", "dm") if name in recipe.evaluate.baselines]
+    baselines = recipe.evaluate.baselines
+    if "dm" in baselines:
+        _check_features("dm", network)
     for model in recipe.evaluate.models or (network.spec,):
         try:
             made = make_network(model, shape, classes, precision)
         except InputError as error:
             text = str(error).removeprefix("network: ")
             raise InputError(f"evaluate.models: {text}") from error
-        if needs and not made.layout.classifier:
-            raise InputError(
-                f"evaluate.baselines: {needs[0]} compares what the last linear layer is given, and"
-                f" {model} has none at its end; leave {needs[0]} out or give another network."
-            )
+        for what in CHOSEN:
+            if what in baselines:
+                _check_features(what, made)
+
+
+def _check_features(what: str, network: Network) -> None:
+    """`network` has the features that the baseline `what` takes (see evaluation/made.py)."""
+    if not network.layout.classifier:
+        raise InputError(
+            f"evaluate.baselines: {what} compares what the last linear layer is given, and"
+            f" {network.spec} has none at its end; leave {what} out or give another network."
+        )
 
 
 def check_window(recipe: "Recipe", epochs: int, where: str) -> None:

@@ -58,11 +58,7 @@ def teach(
     classes = len(data.classes)
     network = make_network(config.network, data.shape, classes, runtime.precision)
     folder = writable_folder(out)
-    if config.classifier == "balanced" and not network.layout.classifier:
-        raise InputError(
-            f"teach.classifier: {network.spec} has no linear layer at its end to teach by itself;"
-            " use 'natural' or another network."
-        )
+    check_classifier(network, config)
     ours = identity(data, network, config, runtime, seed)
     manifest = open_manifest(folder, ours, config.teachers)
     waiting = [n for n in range(config.teachers) if not is_complete(folder, manifest, n)]
@@ -86,6 +82,15 @@ def teach(
             waiting = [number for number in waiting if number not in group]
         console.finish(summary(manifest))
     return Trajectories.open(folder)
+
+
+def check_classifier(network: Network, config: TeachConfig) -> None:
+    """Raises InputError where the last linear layer is to be taught by itself but is not known."""
+    if config.classifier == "balanced" and not network.layout.classifier:
+        raise InputError(
+            f"teach.classifier: {network.spec} has no linear layer at its end to teach by itself;"
+            " use 'natural' or another network."
+        )
 
 
 def identity(
