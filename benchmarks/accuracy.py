@@ -57,11 +57,13 @@ METHODS: Comparison = {
 TAIL: Comparison = {
     "DATM": Variant("datm"),
     "DATM, prior taken off": Variant("datm", {"match.prior_correction": "true"}),
+    "DATM, classifier balanced": Variant("datm", {"teach.classifier": "balanced"}),
     "DATM, prior taken off, experts decoupled": Variant(
         "datm",
         {
             "match.prior_correction": "true",
             "match.backbone_weight": "0.1",
+            "match.classifier_weight": "1",
             "teach.classifier": "balanced",
         },
     ),

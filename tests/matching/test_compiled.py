@@ -12,7 +12,7 @@ import torch
 from matching_problems import differences, random_segment
 from torch import Tensor
 
-from datm.matching import Student, soft_cross_entropy
+from datm.matching import Student, soft_cross_entropy, student_loss
 from datm.runtime import compiling
 
 TOLERANCE = 1e-5
@@ -53,6 +53,18 @@ def test_the_compiler_takes_convnets_whole(spec: str, monkeypatch: pytest.Monkey
     for method in ("exact", "tesla"):
         found = differences(segment.match(method, loss=student), segment.match(method))
         assert max(found.values()) < TOLERANCE, found
+
+
+def test_the_compiler_takes_a_decoupled_loss_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "can_compile", lambda: True)
+    traced = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", traced)
+    segment = random_segment(1, 3, 4).to(torch.float32)
+    prior = torch.tensor([0.7, 0.1, 0.15, 0.05]).log()
+    loss = student_loss(segment.loss.network, prior, decoupled=True)
+    student = Student(loss, compile=True)
+    found = differences(segment.match("exact", loss=student), segment.match("exact", loss=loss))
+    assert max(found.values()) < TOLERANCE, found
 
 
 @pytest.mark.slow

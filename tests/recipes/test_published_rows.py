@@ -90,7 +90,7 @@ def test_a_family_differs_from_its_parent_by_what_the_paper_changed() -> None:
     assert changed("cifar10-ipc50", "cifar10-lt50-ipc50") == {"data.imbalance"}
     assert changed("cifar10-lt50-ipc50", "ltdd-cifar10-lt50-ipc50") == {
         *("distill.images_lr", "distill.threshold", "teach.classifier"),
-        *("match.backbone_weight", "match.prior_correction"),
+        *("match.backbone_weight", "match.classifier_weight", "match.prior_correction"),
     }
     assert changed("imagenette-ipc10", "imagewoof-ipc10") == {"data.subset"}
 
