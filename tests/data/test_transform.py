@@ -141,6 +141,7 @@ def test_moving_keeps_the_inverse():
     transform = fit_transform("zca", images)
     expected = transform.inverse(transform(images))
     assert torch.equal(transform.to("cpu").inverse(transform(images)), expected)
+    assert transform.to("cpu") is transform  # so that nothing is inverted twice
 
 
 def test_more_values_than_zca_can_take_are_refused():

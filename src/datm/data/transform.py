@@ -61,6 +61,8 @@ class Transform:
         return inverse.float().to(self.scale.device)
 
     def to(self, device: torch.device | str) -> "Transform":
+        if torch.device(device) == self.scale.device:
+            return self  # with what is cached
         moved = Transform(self.kind, self.mean.to(device), self.scale.to(device))
         if "_unwhitening" in self.__dict__:
             moved.__dict__["_unwhitening"] = self._unwhitening.to(device)
