@@ -225,7 +225,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_recipes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["recipes"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:] if line[0] == " "] == list(RECIPES)
+    assert re.findall(r"^  ([a-z]\S*)", "\n".join(lines[2:]), re.MULTILINE) == list(RECIPES)
     assert main(["recipes", "cifar10-ipc1"]) == 0
     path = tmp_path / "shown.yaml"
     path.write_text(capsys.readouterr().out)

@@ -1,6 +1,7 @@
 """The tables that `datm recipes` prints."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,8 @@ def test_every_recipe_stands_in_full_below_its_source(
     for line in lines[2:]:
         if not line.startswith(" "):
             source = line
+        elif re.match(r" {4}\w", line):
+            source += " " + line.strip()
         elif line.startswith(" " * last):
             said[name] += " " + line.strip()
         else:
@@ -42,6 +45,14 @@ def test_what_differs_in_all_recipes_of_a_source_is_said_once() -> None:
     assert table.count("teachers are FTD's") == 2  # of DATM and of PAD
     for name in ("cifar10-ipc1", "covid-ipc50", "pad-tiny-ipc50"):
         assert "teachers are FTD's" in recipe_text(name)
+
+
+def test_what_is_said_of_a_source_is_wrapped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = replace(RECIPES["digits"], always_differs="said of all " * 20)
+    monkeypatch.setitem(RECIPES, "digits", long)
+    lines = recipes_table("digits").splitlines()
+    assert max(map(len, lines)) <= 100
+    assert " ".join(line.strip() for line in lines).count("said of all") == 20
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ def recipes_table(part: str = "") -> str:
     widths[-1] = min(widths[-1], width - sum(widths[:-1]) - 2 * len(widths[:-1]))
     lines = [*_lines(HEAD, widths), "  ".join("─" * width for width in widths)]
     for source, names in groupby(found, lambda name: _source(found[name])):
-        lines += [source, *(line for name in names for line in _lines(rows[name], widths))]
+        lines += textwrap.wrap(source, width, subsequent_indent="    ", break_on_hyphens=False)
+        lines += (line for name in names for line in _lines(rows[name], widths))
     return "\n".join(lines) + "\n"
 
 
