@@ -8,7 +8,7 @@ Shapes: B images, c channels, H height, W width.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +37,62 @@ class Augmentation:
         """The augmented images [B, c, H, W]; a linear (affine) function of `images`."""
         if self.operation == "none":
             return images
-        uniforms = self.uniforms.to(images.device, images.dtype)
+        # Memory that is not page-locked is staged before this returns, so it may be freed at once.
+        uniforms = self.uniforms.to(images.device, images.dtype, non_blocking=True)
         return OPERATIONS[self.operation](images, uniforms)
+
+
+@dataclass(frozen=True)
+class Augmentations:
+    """One drawn operation for each of N inner steps; uniforms [N, B, 3]."""
+
+    operations: tuple[str, ...]
+    uniforms: Tensor
+
+    @classmethod
+    def of(cls, draws: Sequence[Augmentation]) -> "Augmentations":
+        """Those of single steps, of equal batches, as one."""
+        operations = tuple(draw.operation for draw in draws)
+        return cls(operations, torch.stack([draw.uniforms for draw in draws]))
+
+    def __call__(self, step: int, images: Tensor) -> Tensor:
+        """`images` [B, c, H, W] as inner step `step` sees them."""
+        return self[step](images)
+
+    def block(self, first: int, images: Tensor) -> Tensor:
+        """Images [n, B, c, H, W] of the n steps from `first` on, in few large operations."""
+        return together([self[first + k] for k in range(len(images))], images)
+
+    def __getitem__(self, step: int) -> Augmentation:
+        return Augmentation(self.operations[step], self.uniforms[step])
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The augmentations of G students, for images with a leading axis G."""
+
+    own: tuple[Augmentations, ...]
+
+    def __call__(self, step: int, images: Tensor) -> Tensor:
+        """`images` [G, B, c, H, W], each student's under its own draw."""
+        return together([own[step] for own in self.own], images)
+
+    def block(self, first: int, images: Tensor) -> Tensor:
+        """Images [G, n, B, c, H, W] of the n steps from `first` on."""
+        draws = [own[first + k] for own in self.own for k in range(images.shape[1])]
+        return together(draws, images.flatten(0, 1)).view(images.shape)
+
+
+def together(draws: Sequence[Augmentation], images: Tensor) -> Tensor:
+    """Batches [m, B, c, H, W], each under its own draw; those of one operation in one go."""
+    batches = images.unbind(0)
+    done: dict[int, Tensor] = {}
+    for operation in {draw.operation: None for draw in draws}:
+        numbers = [k for k, draw in enumerate(draws) if draw.operation == operation]
+        drawn = Augmentation(operation, torch.cat([draws[k].uniforms for k in numbers]))
+        found = drawn(torch.cat([batches[k] for k in numbers]))
+        done |= zip(numbers, torch.split(found, images.shape[1]), strict=True)
+    return torch.stack([done[k] for k in range(len(draws))])
 
 
 def parse_strategy(strategy: str) -> tuple[str, ...]:

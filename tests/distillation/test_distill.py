@@ -286,6 +286,7 @@ def test_draws_made_ahead_are_the_same(tmp_path: Path) -> None:
     for iteration in (0, 1, 2, 7, 3):  # in order, and after jumps
         for one, other in zip(plain(iteration), ahead(iteration), strict=True):
             assert one.segment == other.segment
-            assert one.operations == other.operations
-            for name in ("start", "target", "batches", "uniforms"):
+            assert one.augment.operations == other.augment.operations
+            assert torch.equal(one.augment.uniforms, other.augment.uniforms)
+            for name in ("start", "target", "batches"):
                 assert torch.equal(getattr(one, name), getattr(other, name))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datm.augment import OPERATIONS, Augmentation, draw_augmentation
+from datm.augment import OPERATIONS, Augmentations, draw_augmentation
 from datm.matching import MatchGradient, match_gradient, student_loss
 from datm.networks import make_network
 from datm.runtime.seeds import generator
@@ -86,15 +86,14 @@ def random_segment(
     )
 
 
-def drawn_augment(
-    strategy: str, steps: int, batch: int, seed: int
-) -> Callable[[int, Tensor], Tensor]:
+def drawn_augment(strategy: str, steps: int, batch: int, seed: int) -> Augmentations:
     """One draw of `strategy` for each inner step."""
-    draws: list[Augmentation] = [
-        draw_augmentation(strategy, batch, generator(seed, "augment", step))
-        for step in range(steps)
-    ]
-    return lambda step, images: draws[step](images)
+    return Augmentations.of(
+        [
+            draw_augmentation(strategy, batch, generator(seed, "augment", step))
+            for step in range(steps)
+        ]
+    )
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:

@@ -1,11 +1,13 @@
 """The adjoint recursion against autograd through all steps, in float64 on random data."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from matching_problems import STRATEGY, difference, differences, random_segment
 
 from datm.augment import OPERATIONS
-from datm.matching import MatchGradient
+from datm.matching import Distance, MatchGradient, problem
 
 TOLERANCE = 1e-10
 
@@ -24,6 +26,22 @@ def test_exact_equals_unrolled(steps: int, batch: int) -> None:
 def test_exact_equals_unrolled_under_each_augmentation(operation: str, steps: int) -> None:
     segment = random_segment(3, steps, 3, strategy=operation)
     found = differences(segment.match("exact"), segment.match("unrolled"))
+    assert max(found.values()) < TOLERANCE, found
+
+
+@pytest.mark.parametrize("steps_at_once", [1, 3, 7])
+@pytest.mark.parametrize("nearest", [False, True])
+def test_how_many_steps_are_augmented_at_once_changes_nothing(
+    steps_at_once: int, nearest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = random_segment(4, 7, 3)
+    oracle = segment.match("unrolled", distance=Distance(nearest=nearest))
+    numbers = 3 * segment.images[0].numel()
+    monkeypatch.setattr(problem, "BLOCK", steps_at_once * numbers)
+    found = differences(segment.match("exact", distance=Distance(nearest=nearest)), oracle)
+    assert max(found.values()) < TOLERANCE, found
+    plain = replace(segment, augment=lambda step, images: segment.augment(step, images))
+    found = differences(plain.match("exact", distance=Distance(nearest=nearest)), oracle)
     assert max(found.values()) < TOLERANCE, found
 
 

@@ -5,9 +5,16 @@ import torch
 from matching_problems import Segment, random_segment
 
 from allocations import allocated
-from datm.matching import Student
+from datm.matching import Student, problem
 
 STEPS = (2, 4, 12)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are augmented together up to a fixed size: here that of two, as so small a problem
+    would fit into one block whatever its steps."""
+    monkeypatch.setattr(problem, "BLOCK", 2 * 5 * 3 * 16 * 16)
 
 
 def segment_of(steps: int) -> Segment:

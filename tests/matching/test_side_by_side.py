@@ -7,6 +7,7 @@ import torch
 from matching_problems import Segment, differences, random_segment
 from torch import Tensor
 
+from datm.augment import SideBySide
 from datm.errors import InputError
 from datm.matching import MatchGradient, Student, match_gradient
 
@@ -23,10 +24,6 @@ def matched(segments: list[Segment], method: str, student: Student) -> MatchGrad
     """All segments in one call; they share the images, labels and step size of the first."""
     first = segments[0]
 
-    def augment(step: int, images: Tensor) -> Tensor:
-        pairs = zip(segments, images, strict=True)
-        return torch.stack([s.augment(step, own) if s.augment else own for s, own in pairs])
-
     return match_gradient(
         student,
         torch.stack([segment.start for segment in segments]),
@@ -36,7 +33,7 @@ def matched(segments: list[Segment], method: str, student: Student) -> MatchGrad
         first.step_size,
         torch.stack([segment.batches for segment in segments]),
         method,
-        augment,
+        first.augment and SideBySide(tuple(segment.augment for segment in segments)),
     )
 
 

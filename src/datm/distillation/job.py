@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from datm.augment import SideBySide
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
@@ -127,10 +128,7 @@ class Job:
         def stacked(name: str) -> Tensor:
             return torch.stack([getattr(draw, name) for draw in draws])
 
-        def augment(step: int, images: Tensor) -> Tensor:
-            pairs = zip(draws, images, strict=True)
-            return torch.stack([draw.augment(step, own) for draw, own in pairs])
-
+        augment = SideBySide(tuple(draw.augment for draw in draws))
         ends = stacked("start"), stacked("target")
         whole = self._gradient(state, *ends, stacked("batches"), augment)
         values = [getattr(whole, field.name) for field in dataclasses.fields(whole)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from datm.augment import Augmentation, draw_augmentation
+from datm.augment import Augmentations, draw_augmentation
 from datm.batches import BatchStream
 from datm.matching import MatchConfig, Segment, draw_segment
 from datm.runtime.seeds import generator
@@ -28,13 +28,7 @@ class Draw:
     start: Tensor
     target: Tensor
     batches: Tensor
-    operations: tuple[str, ...]
-    uniforms: Tensor
-    """[N, B, 3], the augmentations' parameters"""
-
-    def augment(self, step: int, images: Tensor) -> Tensor:
-        """`images` [B, c, H, W] under the augmentation of inner step `step`."""
-        return Augmentation(self.operations[step], self.uniforms[step])(images)
+    augment: Augmentations
 
     def pinned(self) -> "Draw":
         """The same in page-locked memory, from which a GPU copies by itself."""
@@ -49,7 +43,7 @@ class Draw:
             start=move(self.start),
             target=move(self.target),
             batches=move(self.batches),
-            uniforms=move(self.uniforms),
+            augment=replace(self.augment, uniforms=move(self.augment.uniforms)),
         )
 
 
@@ -111,6 +105,5 @@ class Segments:
             start,
             target,
             stream.stack(match.inner_steps),
-            tuple(augmentation.operation for augmentation in drawn),
-            torch.stack([augmentation.uniforms for augmentation in drawn]),
+            Augmentations.of(drawn),
         )

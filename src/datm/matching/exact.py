@@ -34,34 +34,42 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
     logits_grad = problem.logits.new_zeros(*sides, *problem.logits.shape)
     step_size_grad = alpha.new_zeros(sides)
     del thetas[max(ends) :]
-    for step in reversed(range(len(thetas))):
-        direction = _entered(direction, outer, ends, step + 1)
-        rows = problem.batches[..., step, :]
-        raw = problem.images[rows].requires_grad_()
+    for block in reversed(problem.blocks(len(thetas))):
+        rows = problem.batches[..., block.start : block.stop, :]
+        raw, logits = problem.images[rows].requires_grad_(), problem.logits[rows]
         with torch.enable_grad():
-            augmented = problem.augment(step, raw)
-        inputs = (thetas.pop(), augmented.detach(), problem.logits[rows], direction)
-        if through_parameters:
-            h, by_params, by_images, by_logits = problem.student.adjoint(*inputs)
-            direction = direction - alpha * by_params
-        else:
-            h, by_images, by_logits = problem.student.adjoint_of_data(*inputs)
+            augmented = problem.augmented(block, raw)
+        images = augmented.detach()
+        by_augmented, by_logits = torch.empty_like(images), torch.empty_like(logits)
+        for step in reversed(block):
+            direction = _entered(direction, outer, ends, step + 1)
+            k = step - block.start
+            inputs = thetas.pop(), images.select(-5, k), logits.select(-3, k), direction
+            if through_parameters:
+                h, by_params, by_step_images, by_step_logits = problem.student.adjoint(*inputs)
+                direction = direction - alpha * by_params
+            else:
+                h, by_step_images, by_step_logits = problem.student.adjoint_of_data(*inputs)
+            by_augmented.select(-5, k).copy_(by_step_images)
+            by_logits.select(-3, k).copy_(by_step_logits)
+            step_size_grad -= h
         # Augmentation is pulled back by itself, so that the compiled step never sees its kinds.
-        by_raw = by_images
-        if augmented is not raw:
-            (by_raw,) = torch.autograd.grad(augmented, raw, by_images)
+        (by_raw,) = torch.autograd.grad(augmented, raw, by_augmented)
         _add_rows(images_grad, rows, -alpha * by_raw)
         _add_rows(logits_grad, rows, -alpha * by_logits)
-        step_size_grad -= h
+        del raw, augmented, images, by_augmented, by_raw  # before the next block's are made
     return MatchGradient(loss, images_grad, logits_grad, step_size_grad, student)
 
 
 def _forward(problem: Problem) -> list[Tensor]:
     """theta_0 .. theta_N."""
     thetas = [problem.start]
-    for step in range(problem.steps):
-        gradient, _ = problem.student.gradient(thetas[-1], *problem.inputs(step))
-        thetas.append(thetas[-1] - problem.step_size * gradient)
+    for block in problem.blocks(problem.steps):
+        rows = problem.batches[..., block.start : block.stop, :]
+        images, logits = problem.augmented(block, problem.images[rows]), problem.logits[rows]
+        for own in zip(images.unbind(-5), logits.unbind(-3), strict=True):
+            gradient, _ = problem.student.gradient(thetas[-1], *own)
+            thetas.append(thetas[-1] - problem.step_size * gradient)
     return thetas
 
 
@@ -83,10 +91,10 @@ def _entered(direction: Tensor, outer: Tensor, ends: list[int], place: int) -> T
 
 
 def _add_rows(total: Tensor, rows: Tensor, values: Tensor) -> None:
-    """Add values [..., B, ...] to the rows [..., B] of total [..., S, ...], in place."""
-    count = total.shape[rows.ndim - 1]
-    if rows.ndim > 1:
-        side = torch.arange(len(rows), device=rows.device).unsqueeze(1)
-        rows = rows + count * side
-        total, values = total.flatten(0, 1), values.flatten(0, 1)
-    total.index_add_(0, rows.flatten(), values)
+    """Add values [..., n, B, ...] to the rows [..., n, B] of total [..., S, ...], in place."""
+    lead = rows.ndim - 2
+    if lead:
+        side = torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
+        rows = rows + total.shape[1] * side
+        total = total.flatten(0, 1)
+    total.index_add_(0, rows.flatten(), values.flatten(0, lead + 1))

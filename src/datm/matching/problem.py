@@ -7,6 +7,7 @@ K classes.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from datm.matching.distance import Distance
@@ -14,7 +15,12 @@ from datm.matching.student import Student
 
 Augment = Callable[[int, Tensor], Tensor]
 """(inner step i, images [..., B, c, H, W]) -> augmented images; differentiable, i decides the draw.
+
+It may have a method `block(first, images [..., n, B, c, H, W])` that does n steps at once.
 """
+
+BLOCK = 2**20
+"""Numbers in the images of the steps that are augmented at once: 4 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,20 @@ class Problem:
     def steps(self) -> int:
         """N, the number of inner steps."""
         return self.batches.shape[-2]
+
+    def blocks(self, steps: int) -> list[range]:
+        """The first `steps` inner steps, in runs that are augmented at once."""
+        images = self.batches.shape[:-2].numel() * self.batches.shape[-1] * self.images[0].numel()
+        n = max(1, BLOCK // images)
+        return [range(first, min(first + n, steps)) for first in range(0, steps, n)]
+
+    def augmented(self, block: range, images: Tensor) -> Tensor:
+        """Images [..., n, B, c, H, W] of the steps in `block` as those steps see them."""
+        if block_of := getattr(self.augment, "block", None):
+            augmented: Tensor = block_of(block.start, images)
+            return augmented
+        each = zip(block, images.unbind(-5), strict=True)
+        return torch.stack([self.augment(step, own) for step, own in each], -5)
 
     def inputs(self, step: int) -> tuple[Tensor, Tensor]:
         """Augmented images [..., B, c, H, W] and label logits [..., B, K] of inner step `step`."""

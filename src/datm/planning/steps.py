@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from datm.augment import Augmentation, draw_augmentation
+from datm.augment import Augmentation, Augmentations, SideBySide, draw_augmentation
 from datm.baselines import DMConfig, DSAConfig, Task, zhao2021dsa, zhao2023dm
 from datm.matching import Student, match_gradient, student_loss
 from datm.matching.config import Method
@@ -88,16 +88,12 @@ class Parts:
     ) -> object:
         """The matching gradients of `sides` segments over `inner_steps` steps."""
         batch = len(images)
-        draws = [[augmentation() for _ in range(sides)] for _ in range(inner_steps)]
+        draws = [
+            Augmentations.of([augmentation() for _ in range(inner_steps)]) for _ in range(sides)
+        ]
         batches = [
             torch.stack([self._rows(batch) for _ in range(inner_steps)]) for _ in range(sides)
         ]
-
-        def augment(step: int, raw: Tensor) -> Tensor:
-            if sides == 1:
-                return draws[step][0](raw)
-            pairs = zip(draws[step], raw, strict=True)
-            return torch.stack([draw(own) for draw, own in pairs])
 
         start = self._alone_or_stacked([self.params] * sides)
         return match_gradient(
@@ -109,7 +105,7 @@ class Parts:
             torch.tensor(0.01, device=self.device),
             self._alone_or_stacked(batches),
             self.method,
-            augment,
+            draws[0] if sides == 1 else SideBySide(tuple(draws)),
         )
 
     def _condense(self, step: Step, images: Tensor, number: int) -> object:
