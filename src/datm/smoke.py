@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUFFIX = "-smoke"
 EPOCHS = 3
 IPC = 2
-PASSES = 2
+PASSES = 1
 TRAIN, VALIDATION, TEST = 200, 50, 200  # images in all, at least one of each class
 
 
@@ -36,7 +36,7 @@ def smoke_recipe(recipe: "Recipe") -> "Recipe":
             ipc=min(recipe.distill.ipc, IPC),
             match=_few_steps(recipe.distill.match),
             iterations=min(recipe.distill.iterations, 4),
-            validate_every=2,
+            validate_every=4,
             validate_networks=1,
             validate_epochs=PASSES,
         ),
