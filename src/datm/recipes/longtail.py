@@ -66,7 +66,7 @@ def ltdd_entry(factor: int) -> Entry:
         "ltdd",
         source=SOURCE,
         settings="release",
-        differs=TRAJECTORIES,
+        always_differs=TRAJECTORIES,
     )
 
 
