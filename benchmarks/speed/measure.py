@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from datm.runtime.device import round_convolutions
 from speed import matching, training
 from speed.cases import Case
 from speed.machine import Peak
@@ -63,8 +64,7 @@ def measure(case: Case, clock: Clock) -> dict[str, Any]:
     heard = Heard()
     logging.getLogger("datm").addHandler(heard)
     if clock.device == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = case.precision == "tf32"
+        round_convolutions(case.precision)
     peak = Peak(clock.device)
     try:
         figures = MEASURES[case.kind](case, clock)

@@ -1,6 +1,6 @@
 """Device, precision and memory of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -34,26 +34,52 @@ def test_tf32_is_refused_on_a_cpu() -> None:
 
 
 @pytest.fixture
-def _tf32_switches() -> Iterator[None]:
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [switch.allow_tf32 for switch in switches]
+def _as_if_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A device "cuda" seems to be there; PyTorch's own settings are put back at the end."""
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
     yield
-    for switch, value in zip(switches, before, strict=True):
-        switch.allow_tf32 = value
+    torch.backends.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True
 
 
-@pytest.mark.usefixtures("_tf32_switches")
+def nothing_set() -> None:
+    """PyTorch's own default lets convolutions use TF32."""
+
+
+def all_by_the_old_switches() -> None:
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+
+
+def all_by_the_new_setting() -> None:
+    torch.backends.fp32_precision = "tf32"
+
+
+def none_by_the_new_setting() -> None:
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
-def test_tf32_on_a_gpu_is_used_where_asked_for_only(
-    precision: Precision, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "before",
+    [nothing_set, all_by_the_old_switches, all_by_the_new_setting, none_by_the_new_setting],
+)
+def test_tf32_is_for_convolutions_and_where_asked_for(
+    before: Callable[[], None], precision: Precision
 ) -> None:
-    """PyTorch's own default lets convolutions use it."""
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn
-    for switch in switches:
-        switch.allow_tf32 = precision != "tf32"
-    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)  # as if there were a GPU
+    """Whatever was set before, and in words that both of PyTorch's interfaces can read."""
+    before()
     Runtime(device="cuda", precision=precision).torch_device()
-    assert [switch.allow_tf32 for switch in switches] == [precision == "tf32"] * 2
+    rounded = precision == "tf32"
+    assert torch.backends.cudnn.conv.fp32_precision == ("tf32" if rounded else "ieee")
+    assert torch.backends.cudnn.allow_tf32 is rounded
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    with torch.backends.cudnn.flags(enabled=True):  # reads all of them
+        pass
 
 
 def test_other_precisions_are_refused() -> None:

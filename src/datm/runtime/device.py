@@ -30,9 +30,9 @@ class Runtime:
     def torch_device(self) -> torch.device:
         """The device asked for, with this process set up for it.
 
-        That is: large blocks of host memory are reused, and matrix products and convolutions on a
-        GPU are rounded as `precision` says. Raises InputError where the device does not exist, or
-        not in this precision.
+        That is: large blocks of host memory are reused, and float32 convolutions on a GPU are
+        rounded as `precision` says. Raises InputError where the device does not exist, or not in
+        this precision.
         """
         name = self.device
         if name == "auto":
@@ -51,7 +51,19 @@ class Runtime:
             )
         keep_freed_memory()
         if device.type == "cuda":
-            # PyTorch's own default lets convolutions, and only them, use TF32.
-            torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
-            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+            round_convolutions(self.precision)
         return device
+
+
+def round_convolutions(precision: Precision) -> None:
+    """Let float32 convolutions on a GPU use TF32 where that is the `precision`, and only them.
+
+    Matrix products, whitening's and resampling's among them, stay float32 in any case.
+    """
+    rounded = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = rounded
+    # False alone leaves the choice to torch.backends.fp32_precision. PyTorch refuses to read the
+    # old switch where the new ones say something else, or convolutions other than recurrences.
+    for kind in ("conv", "rnn"):
+        getattr(torch.backends.cudnn, kind).fp32_precision = "tf32" if rounded else "ieee"
