@@ -3,17 +3,17 @@
 Letters: P parameters, S synthetic images (= B here), N inner steps, B batch, K classes.
 """
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from datm.augment import OPERATIONS, draw_augmentation
+from datm.augment import OPERATIONS, Augmentations, draw_augmentation
 from datm.matching import Student, match_gradient, student_loss
 from datm.networks import make_network
-from datm.runtime.device import Precision
+from datm.runtime.device import Precision, round_convolutions
 from datm.runtime.seeds import generator
 from speed import baselines
 from speed.baselines import Augment, Gradient, Segment
@@ -40,9 +40,10 @@ def iteration(case: Case, device: str) -> tuple[Work, Work]:
         for value, (lr, momentum) in zip(values, rates, strict=True)
     ]
     updates = torch.optim.SGD(groups)
+    augment = drawn(case, device)
 
     def iterate(steps: int) -> Tensor:
-        found = matcher(segment._replace(batches=segment.batches[:steps]), drawn(case, steps))
+        found = matcher(segment._replace(batches=segment.batches[:steps]), augment)
         for value, gradient in zip(values, found[1:], strict=True):
             value.grad = gradient
         updates.step()
@@ -51,13 +52,17 @@ def iteration(case: Case, device: str) -> tuple[Work, Work]:
     return lambda: iterate(1), lambda: iterate(case.steps)
 
 
-def drawn(case: Case, steps: int) -> Augment:
-    """A draw of the whole augmentation for each inner step."""
+def drawn(case: Case, device: str) -> Augmentations:
+    """A draw of the whole augmentation for each inner step, on the device.
+
+    Outside the clock: `datm` makes them while the device works on the iteration before.
+    """
     draws = [
         draw_augmentation("_".join(OPERATIONS), case.batch, generator(0, "augment", step))
-        for step in range(steps)
+        for step in range(case.steps)
     ]
-    return lambda step, images: draws[step](images)
+    together = Augmentations.of(draws)
+    return replace(together, uniforms=together.uniforms.to(device))
 
 
 def make_segment(case: Case, device: str) -> Segment:
@@ -102,7 +107,7 @@ def errors(case: Case, device: str) -> dict[str, dict[str, dict[str, float]]]:
     """||gradient - exact|| / ||exact|| of every method, exact being unrolled in float64."""
     segment = make_segment(case, device)
     doubled = {name: getattr(segment, name).double() for name in Segment._fields[:5]}
-    oracle = make_matcher(dataclasses.replace(case, how="unrolled"))
+    oracle = make_matcher(replace(case, how="unrolled"))
     exact = oracle(segment._replace(**doubled), None)
     hows = ("unrolled", "tesla", "ours-exact", "ours-exact-eager", "ours-tesla")
     rows: list[tuple[str, Precision]] = [(how, "float32") for how in hows]
@@ -112,9 +117,8 @@ def errors(case: Case, device: str) -> dict[str, dict[str, dict[str, float]]]:
     found = {}
     for how, precision in rows:
         if device == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-            torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        method = make_matcher(dataclasses.replace(case, how=how, precision=precision))
+            round_convolutions(precision)
+        method = make_matcher(replace(case, how=how, precision=precision))
         ours = method(segment, None)
         found[f"{how}/{precision}"] = {
             name: float((value.double() - true).norm() / true.norm())

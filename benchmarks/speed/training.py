@@ -87,7 +87,7 @@ def batches(
     """Augmented images and targets of each step, in the order that `train_network` takes."""
     stream = BatchStream(len(images), batch, 0, "order")
     for step in range(steps):
-        rows = stream[step].to(images.device)
+        rows = stream[step].to(images.device, non_blocking=True)
         augment = draw_augmentation(STRATEGY, len(rows), generator(0, "augment", step))
         yield augment(images[rows]), targets[rows]
 

@@ -157,7 +157,7 @@ def _trained(
     images, logits = training_set
     stream = BatchStream(len(images), config.network_batch, task.seed, *path, "order")
     for step in range(passes * stream.steps_per_epoch):
-        rows = stream[step].to(images.device)
+        rows = stream[step].to(images.device, non_blocking=True)
         draw = generator(task.seed, *path, "train", step)
         augment = draw_augmentation(task.augmentation, len(rows), draw)
         gradient, _ = student.gradient(params, augment(images[rows]), logits[rows])
