@@ -54,6 +54,9 @@ def match_gradient(
 
     Raises InputError if shapes do not fit together or the method is unknown. (Values are looked at
     on a CPU only: a GPU would have to be waited for.)
+
+    On a GPU PyTorch's own switches hold, which let float32 convolutions use TF32 by default;
+    `Runtime.torch_device`, which every stage of datm calls, sets them.
     """
     if method not in METHODS:
         raise InputError(f"method: {method!r} is not known; use {', '.join(METHODS)}.")
