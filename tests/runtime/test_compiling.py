@@ -45,6 +45,20 @@ def test_one_function_meets_many_batch_sizes() -> None:
         assert torch.equal(square(torch.full((size,), 3.0)), torch.full((size,), 9.0))
 
 
+@pytest.mark.usefixtures("_quick_backend")
+def test_one_function_of_too_many_sizes_goes_on_uncompiled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """More than the compiler keeps versions of: said once, and the results stay right."""
+    compiling._report.cache_clear()
+    square = compiling.compiled(power(2))
+    with caplog.at_level(logging.WARNING, logger="datm"):
+        for size in range(1, 50):
+            assert torch.equal(square(torch.full((size,), 3.0)), torch.full((size,), 9.0))
+    assert [record.name for record in caplog.records].count("datm") == 1
+    assert "running uncompiled" in caplog.text
+
+
 def test_where_compiling_fails_it_is_said_once_and_the_result_is_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,8 +33,9 @@ def _report(error: str) -> None:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled as a whole for each shape it meets, or itself where that cannot be.
 
-    Its first argument is a tensor. On a GPU its kernels are replayed as one CUDA graph, and the
-    next call overwrites what it returned.
+    Its first argument is a tensor. On a GPU its kernels are replayed as one CUDA graph. All graphs
+    of a process share one pool of memory: the next call of any compiled function, not of this one
+    alone, overwrites what it returned.
     """
     return _Compiled(function) if can_compile() else function
 
@@ -54,10 +55,11 @@ class _Compiled:
         try:
             return self._fast(*arguments)
         except Exception as error:
-            from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+            # Takes a second to import.
+            from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
             # Only the compiler's own failures: an error of the computation is passed on.
-            if not isinstance(error, TorchDynamoException):
+            if not isinstance(error, TorchDynamoException | FailOnRecompileLimitHit):
                 raise
             _report(" ".join(str(error).split("\n")[:2]))
             self._fast = self._function
