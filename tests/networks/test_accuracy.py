@@ -77,6 +77,17 @@ def test_statistics_of_a_large_reference_are_those_of_a_fair_sample(
     assert torch.equal(again, sample)
 
 
+def test_without_batch_norm_the_reference_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample of CIFAR-10 is a permutation of 50,000 and a copy of 2,048 images."""
+    sampled = []
+    monkeypatch.setattr(accuracy, "_sample", lambda images: sampled.append(images) or images)
+    images = images_of(9)
+    for norm, samples in (("instance", 0), ("batch", 1)):
+        network = make_network(f"convnet-1,width=4,norm={norm}", SHAPE, 5)
+        Predictor(network).scores(network.initial(generator(1)), images, images)
+        assert len(sampled) == samples
+
+
 def test_no_graph_is_left() -> None:
     network = make_network("convnet-1,width=4", SHAPE, 5)
     params = network.initial(generator(1)).requires_grad_()

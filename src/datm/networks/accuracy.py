@@ -30,13 +30,16 @@ class Predictor:
         Batch-normalised layers use their statistics over `reference`, the images that the network
         was trained on (a sample of them, if many), never those of the images being judged.
         """
-        statistics = self.network.statistics(params, _sample(reference)) or None
+        statistics = None
+        # Asked of a few images first: most networks need none, and so no sample.
+        if self.network.statistics(params, reference[:2]):
+            statistics = self.network.statistics(params, _sample(reference))
         parts = []
         for chunk in torch.split(images, CHUNK):
             full = self._static or len(images) > CHUNK
             missing = CHUNK - len(chunk) if full else 0
             padded = torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
-            # Cloned: on a GPU the next call overwrites what a compiled one returned.
+            # Cloned: on a GPU the next call of any compiled function overwrites the scores.
             parts.append(self._forward(params, padded, statistics)[: len(chunk)].clone())
         return torch.cat(parts)
 
