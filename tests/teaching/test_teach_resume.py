@@ -1,42 +1,20 @@
-"""Teaching that is interrupted, killed, asked for more or for something else."""
+"""Teaching that is interrupted, asked for more or for something else."""
 
 import os
-import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from same_teachers import assert_same
 
 from datm.data import DataSet
 from datm.errors import InputError
 from datm.runtime.device import Runtime
 from datm.runtime.files import read_json, write_json
 from datm.teaching import Trajectories, teach, train
-from small_jobs import TEACH, Interrupt, Steps, kill_when, small_digits, tree
-
-
-def told(folder: Path) -> dict[str, Any]:
-    """The manifest without the seconds, the only thing that may differ between two runs."""
-    manifest: dict[str, Any] = read_json(folder / "manifest.json")
-    for teacher in manifest["teachers"]:
-        del teacher["seconds"]
-    return manifest
-
-
-def weights(folder: Path) -> dict[str, str]:
-    return {name: value for name, value in tree(folder).items() if name != "manifest.json"}
-
-
-def assert_same(folder: Path, whole: Trajectories) -> None:
-    """`folder` holds what the uninterrupted run made, to the bit, and nothing else."""
-    assert weights(folder) == weights(whole.path)
-    assert told(folder) == told(whole.path)
-
-
-class Crash(BaseException):
-    """Stands for the process's end."""
+from small_jobs import TEACH, Interrupt, Steps, small_digits, tree
 
 
 @pytest.mark.parametrize("at", range(1, 9))
@@ -47,65 +25,6 @@ def test_continued_after_ctrl_c_equals_uninterrupted(
         teach(digits, TEACH, out=tmp_path, console=Interrupt(at))
     assert len(Trajectories.open(tmp_path)) == (at - 1) // 4
     assert_same(teach(digits, TEACH, out=tmp_path).path, teachers)
-
-
-@pytest.mark.parametrize("call", ["fsync", "truncate", "unlink"])
-def test_continued_after_a_crash_at_any_write_equals_uninterrupted(
-    digits: DataSet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    call: str,
-) -> None:
-    config = replace(TEACH, epochs=2)
-    whole = teach(digits, config, out=tmp_path / "whole")
-    real = getattr(os, call)
-    crashes = 0
-    while True:
-        folder = tmp_path / str(crashes)
-        left = crashes
-
-        def crashing(*arguments: Any, **options: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == -1:
-                raise Crash
-            return real(*arguments, **options)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, call, crashing)
-            try:
-                teach(digits, config, out=folder)
-                break
-            except Crash:
-                crashes += 1
-        assert_same(teach(digits, config, out=folder).path, whole)
-    assert crashes >= 2
-
-
-def test_continued_after_a_kill_equals_uninterrupted(digits: DataSet, tmp_path: Path) -> None:
-    config = replace(TEACH, epochs=25)
-    whole = teach(digits, config, out=tmp_path / "whole")
-    folder = tmp_path / "killed"
-    script = """
-import sys
-from dataclasses import replace
-from datm.teaching import teach
-from small_jobs import Steps, TEACH, small_digits
-teach(small_digits(), replace(TEACH, epochs=25), out=sys.argv[1])
-"""
-    partial = folder / f"teacher-00{random.randrange(2)}.partial"
-    row = 4 * whole.manifest["parameters"]
-    rows = random.randrange(2, 15)
-
-    def ready() -> bool:
-        try:
-            return partial.stat().st_size >= rows * row
-        except FileNotFoundError:
-            return False
-
-    kill_when(script, ready, folder)
-    assert not Trajectories.open(folder).complete
-    assert_same(teach(digits, config, out=folder).path, whole)
 
 
 @pytest.mark.parametrize("torn", [1, 4, 1001, -1, -4, -1001])

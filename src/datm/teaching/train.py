@@ -37,7 +37,12 @@ from datm.teaching.manifest import (
 )
 from datm.teaching.optimisers import Direction, du2023ftd, sgd
 from datm.teaching.school import Course, Learner, School
-from datm.teaching.trajectories import Trajectories, TrajectoryWriter, save_manifest
+from datm.teaching.trajectories import (
+    Trajectories,
+    TrajectoryWriter,
+    save_manifest,
+    save_progress,
+)
 
 
 def teach(
@@ -138,10 +143,12 @@ def _train_teachers(
     pupils = [pupil for pupil in found if pupil is not None]
     if not pupils:
         return
+    save_manifest(folder, manifest)
     newest = torch.stack([pupil.writer.last() for pupil in pupils]).to(school.device)
     first = len(pupils[0].record["epochs"]) - 1
     began = time.monotonic()
     learners = [pupil.learner for pupil in pupils]
+    taught = [learner.number for learner in learners]
     for epoch, params, losses in school.epochs(newest, first, learners, course):
         for pupil, own, loss in zip(pupils, params, losses, strict=True):
             pupil.writer.append(own)
@@ -149,7 +156,7 @@ def _train_teachers(
             pupil.record["epochs"].append({"epoch": epoch, "train_loss": loss, **accuracies})
             pupil.record["seconds"] += (time.monotonic() - began) / len(pupils)
         began = time.monotonic()
-        save_manifest(folder, manifest)
+        save_progress(folder, manifest, taught)
         shown = accuracies["test_accuracy"] or 0.0
         console.advance(epochs_done(manifest), loss=losses[-1], test=shown)
     for pupil in pupils:
@@ -176,5 +183,4 @@ def _enrol(
         params = school.initial(learner)
         writer.append(params)
         record["epochs"].append({"epoch": 0, "train_loss": None, **school.report(params)})
-        save_manifest(folder, manifest)
     return _Pupil(learner, record, writer)

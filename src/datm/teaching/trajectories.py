@@ -1,13 +1,15 @@
 """The store of teachers' trajectories: one safetensors file per teacher beside one manifest.
 
 `teacher-000.safetensors` holds "weights" [E + 1, P] float32, row t the parameters after t epochs.
-While a teacher is being trained its rows are appended to `teacher-000.partial`, raw.
+While a teacher is being trained its rows are appended to `teacher-000.partial`, raw, and what is
+said of it stands in `progress.json`: the manifest, which grows with every finished teacher, is
+written when teachers begin and end.
 
 Letters: P parameters, E epochs, M epochs a segment spans.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from datm.runtime.files import read_json, save_tensors, write_json
 
 FORMAT = "datm-trajectories-1"
 MANIFEST = "manifest.json"
+PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Trajectories:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         if found != FORMAT:
             raise InputError(f"{path / MANIFEST}: format {found!r} is not {FORMAT!r}; teach again.")
+        _catch_up(path, manifest)
         return cls(path, manifest)
 
     @property
@@ -143,4 +147,21 @@ def _partial(folder: Path, number: int) -> Path:
 
 
 def save_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write all of the manifest, which then says all that is known."""
     write_json(folder / MANIFEST, manifest)
+    (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def save_progress(folder: Path, manifest: Mapping[str, Any], numbers: Sequence[int]) -> None:
+    """Write the records of the teachers `numbers`, the only ones that change until they end."""
+    records = {str(number): manifest["teachers"][number] for number in numbers}
+    write_json(folder / PROGRESS, records)
+
+
+def _catch_up(folder: Path, manifest: dict[str, Any]) -> None:
+    """Take records that are further on in progress.json than in the manifest from there."""
+    records = read_json(folder / PROGRESS) if (folder / PROGRESS).exists() else {}
+    for number, ours in enumerate(manifest["teachers"]):
+        theirs = records.get(str(number), ours)
+        if not ours["complete"] and len(theirs["epochs"]) > len(ours["epochs"]):
+            manifest["teachers"][number] = theirs
