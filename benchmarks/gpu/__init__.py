@@ -1,0 +1,1 @@
+"""A first look at `datm` on a GPU, part by part (`benchmarks/gpu_profile.py`)."""
