@@ -1,12 +1,18 @@
 """What tests in several folders share. That this file is here puts tests/ on the import path."""
 
 import os
+
+if os.environ.get("DATM_TEST_GPU") != "1":
+    # Runtime() takes a GPU where it sees one; what it makes is compared with tensors on the CPU.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from datm.data import DataSet
+from datm.runtime.device import Runtime
 from datm.teaching import Trajectories, teach
 from small_jobs import TEACH, small_digits
 
@@ -29,4 +35,5 @@ def digits() -> DataSet:
 @pytest.fixture(scope="session")
 def teachers(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Trajectories:
     """Two finished teachers on `digits`; copy the folder before changing anything in it."""
-    return teach(digits, TEACH, out=tmp_path_factory.mktemp("teachers"))
+    folder = tmp_path_factory.mktemp("teachers")
+    return teach(digits, TEACH, out=folder, runtime=Runtime(device="cpu"))
