@@ -49,7 +49,7 @@ def main() -> None:
 
 def run_for(seconds: float, arguments: list[str]) -> int:
     """`datm run` with these arguments, stopped as by Ctrl-C after `seconds`; its exit code."""
-    process = subprocess.Popen([sys.executable, "-m", "datm", "run", *arguments])
+    process = start(arguments)
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -57,6 +57,14 @@ def run_for(seconds: float, arguments: list[str]) -> int:
         code = process.wait()
         # Python itself is ended by the signal while it still imports.
         return INTERRUPTED if code == -signal.SIGINT else code
+
+
+def start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    """`datm run` as a process that heeds SIGINT, to which a shell's background jobs are deaf."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "datm", "run", *arguments],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def parts(state: Path) -> list[Path]:

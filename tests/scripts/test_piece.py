@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ def test_pieces_on_new_machines_end_as_one_run(
     state = tmp_path / "state"
 
     def until_distilling(seconds: float, arguments: list[str]) -> int:
-        process = subprocess.Popen([sys.executable, "-m", "datm", "run", *arguments])
+        process = piece.start(arguments)
         while process.poll() is None and not (first / "checkpoint").exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
