@@ -31,7 +31,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 def test_gradients_are_the_librarys(method: str, augmented: bool) -> None:
     """The library's `unrolled` is tested on its own; here another network, written anew."""
     segment = segment_in_double()
-    augment = drawn(CASE, CASE.steps) if augmented else None
+    augment = drawn(CASE, "cpu") if augmented else None
     ours = make_matcher(replace(CASE, how=method))(segment, augment)
     loss = student_loss(make_network("convnet-3,width=8", (3, 8, 8), CASE.classes))
     theirs = match_gradient(loss, *segment, method=method, augment=augment)
