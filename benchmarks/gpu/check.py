@@ -8,14 +8,14 @@ into the graph, shows from then on: every turn has other data.
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from speed.baselines import Segment, error
 from torch._dynamo.utils import counters
 
 from datm.evaluation.train import Protocol, train_networks
 from datm.matching import Student, student_loss
 from datm.networks import Network, Predictor
 from datm.runtime.seeds import generator
-from gpu.problems import STRATEGY, Place, Problem, doubled, random_problem
+from gpu.problems import STRATEGY, Place, Problem, random_problem
 
 TURNS, STEPS, BATCH = 5, 3, 10
 NAMES = "images_grad", "logits_grad", "step_size_grad", "student"
@@ -36,7 +36,7 @@ def check(place: Place) -> bool:
             title = f"{precision}, {sides} side by side"
             for turn in range(TURNS):
                 problem = random_problem(place, network, BATCH, STEPS, sides, seed=turn)
-                for name, difference in functions(problem, compiled, eager):
+                for name, difference in functions(problem.segment, compiled, eager):
                     right &= judged(f"{title}, turn {turn}, {name}", difference, most)
                 for name, ours, least in matched(problem, compiled, eager, oracle):
                     right &= judged(f"{title}, turn {turn}, {name}", ours, 5 * least + 0.05)
@@ -51,11 +51,6 @@ def check(place: Place) -> bool:
     return right
 
 
-def error(found: Tensor, true: Tensor) -> float:
-    """||found - true|| / ||true||."""
-    return float((found.double() - true.double()).norm() / true.double().norm())
-
-
 def judged(title: str, found: float, most: float) -> bool:
     """Whether an error is not above what rounding explains; printed."""
     verdict = "" if found <= most else "  WRONG"
@@ -63,12 +58,12 @@ def judged(title: str, found: float, most: float) -> bool:
     return found <= most
 
 
-def functions(problem: Problem, compiled: Student, eager: Student) -> Iterator[tuple[str, float]]:
+def functions(segment: Segment, compiled: Student, eager: Student) -> Iterator[tuple[str, float]]:
     """How far each compiled function is from the eager one, by name, on the first batch."""
-    rows = problem.batches[..., 0, :]
-    inputs = problem.start, problem.images[rows], problem.logits[rows]
+    rows = segment.batches[..., 0, :]
+    inputs = segment.start, segment.images[rows], segment.logits[rows]
     # Along the gradient, in part: along a random direction the loss may not change at all.
-    slope, way = eager.gradient(*inputs)[0], problem.target - problem.start
+    slope, way = eager.gradient(*inputs)[0], segment.target - segment.start
     unit = slope / slope.norm(dim=-1, keepdim=True) + way / way.norm(dim=-1, keepdim=True)
     for name, given in (
         ("gradient", inputs),
@@ -84,7 +79,7 @@ def matched(
 ) -> Iterator[tuple[str, float, float]]:
     """Errors of the compiled and of the eager matching gradient against float64, by name."""
     found, plain = problem.match(compiled), problem.match(eager)
-    true = doubled(problem).match(oracle)
+    true = problem._replace(segment=problem.segment.double()).match(oracle)
     for name in NAMES:
         errors = [error(getattr(own, name), getattr(true, name)) for own in (found, plain)]
         yield name, errors[0], errors[1]
@@ -93,8 +88,8 @@ def matched(
 def trained(place: Place, network: Network, students: tuple[Student, Student], sides: int) -> float:
     """How far apart two students end that begin alike, as a share of the way."""
     protocol = Protocol(learning_rate=0.01, epochs=3, batch=BATCH, augmentation=STRATEGY)
-    problem = random_problem(place, network, BATCH, 1)
-    sets, seeds = [(problem.images, problem.logits)] * sides, range(sides)
+    segment = random_problem(place, network, BATCH, 1).segment
+    sets, seeds = [(segment.images, segment.logits)] * sides, range(sides)
     begun = torch.stack([network.initial(generator(seed, "initial")) for seed in seeds])
     ends = [train_networks(network, own, sets, protocol, list(seeds)).cpu() for own in students]
     return error(ends[0] - begun, ends[1] - begun)
@@ -105,7 +100,7 @@ def scored(place: Place, network: Network) -> list[float]:
     compiled, eager = Predictor(network, place.on_gpu), Predictor(network)
     found = []
     for turn in range(TURNS):
-        problem = random_problem(place, network, 300, 1, seed=turn)
-        given = problem.start, problem.images, problem.images
+        segment = random_problem(place, network, 300, 1, seed=turn).segment
+        given = segment.start, segment.images, segment.images
         found.append(error(compiled.scores(*given), eager.scores(*given)))
     return found

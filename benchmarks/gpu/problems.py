@@ -6,9 +6,10 @@ side by side.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
+from speed.baselines import Segment
 from torch import Tensor
 
 from datm.augment import OPERATIONS, Augmentations, SideBySide, draw_augmentation
@@ -54,21 +55,14 @@ class Place:
             torch.cuda.synchronize()
 
 
-@dataclass(frozen=True)
-class Problem:
-    """G segments to match side by side: start, target [G, P]; batches [G, N, B]. G = 1: no axis."""
+class Problem(NamedTuple):
+    """G segments side by side: start, target [G, P]; batches [G, N, B]. G = 1: no such axis."""
 
-    start: Tensor
-    target: Tensor
-    images: Tensor
-    logits: Tensor
-    step_size: Tensor
-    batches: Tensor
+    segment: Segment
     augment: Augment
 
     def match(self, student: Student) -> MatchGradient:
-        values = self.start, self.target, self.images, self.logits, self.step_size, self.batches
-        return match_gradient(student, *values, augment=self.augment)
+        return match_gradient(student, *self.segment, augment=self.augment)
 
 
 def random_problem(
@@ -109,10 +103,4 @@ def random_problem(
         own = Augmentations.of([draw_augmentation(STRATEGY, batch, draw) for _ in range(steps)])
         drawn.append(replace(own, uniforms=own.uniforms.to(place.device)))
     augment: Augment = drawn[0] if sides == 1 else SideBySide(tuple(drawn))
-    return Problem(*(value.to(place.device) for value in values), augment)
-
-
-def doubled(problem: Problem) -> Problem:
-    """The same in float64."""
-    names = "start", "target", "images", "logits", "step_size"
-    return replace(problem, **{name: getattr(problem, name).double() for name in names})
+    return Problem(Segment(*(value.to(place.device) for value in values)), augment)

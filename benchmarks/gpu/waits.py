@@ -39,7 +39,7 @@ def works(place: Place, folder: Path) -> dict[str, Callable[[], object]]:
     student = Student(student_loss(network), place.on_gpu)
     problem = random_problem(place, network, 10, 6)
     protocol = Protocol(learning_rate=0.01, epochs=6, batch=10, augmentation=STRATEGY)
-    sets = [(problem.images, problem.logits)]
+    sets = [(problem.segment.images, problem.segment.logits)]
     compiled: dict[str, Callable[[], object]] = {
         "a matching gradient of 6 steps": lambda: problem.match(student),
         "a training of 12 steps": lambda: train_networks(network, student, sets, protocol, [0]),

@@ -30,6 +30,15 @@ class Segment(NamedTuple):
     step_size: Tensor
     batches: Tensor
 
+    def double(self) -> "Segment":
+        """The same in float64."""
+        return Segment(*(value.double() for value in self[:5]), self.batches)
+
+
+def error(found: Tensor, true: Tensor) -> float:
+    """||found - true|| / ||true||, in float64."""
+    return float((found.double() - true.double()).norm() / true.double().norm())
+
 
 class Gradient(NamedTuple):
     """The matching loss and its gradients by images, label logits and step size."""

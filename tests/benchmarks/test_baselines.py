@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from speed import baselines, training
-from speed.baselines import Gradient, Segment
+from speed.baselines import Gradient
 from speed.cases import Case
 from speed.matching import drawn, make_matcher, make_segment
 from torch import Tensor
@@ -14,11 +14,6 @@ from datm.matching import match_gradient, student_loss
 from datm.networks import make_network
 
 CASE = Case("match", batch=4, steps=5, classes=7, small=True)
-
-
-def segment_in_double() -> Segment:
-    segment = make_segment(CASE, "cpu")
-    return Segment(*(value.double() for value in segment[:5]), segment.batches)
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
@@ -30,7 +25,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 @pytest.mark.parametrize("augmented", [False, True])
 def test_gradients_are_the_librarys(method: str, augmented: bool) -> None:
     """The library's `unrolled` is tested on its own; here another network, written anew."""
-    segment = segment_in_double()
+    segment = make_segment(CASE, "cpu").double()
     augment = drawn(CASE, "cpu") if augmented else None
     ours = make_matcher(replace(CASE, how=method))(segment, augment)
     loss = student_loss(make_network("convnet-3,width=8", (3, 8, 8), CASE.classes))
@@ -42,7 +37,7 @@ def test_gradients_are_the_librarys(method: str, augmented: bool) -> None:
 
 def test_the_two_baselines_differ() -> None:
     """Else the test above could not tell one from the other."""
-    segment = segment_in_double()
+    segment = make_segment(CASE, "cpu").double()
     unrolled, tesla = (
         make_matcher(replace(CASE, how=how))(segment, None) for how in ("unrolled", "tesla")
     )
@@ -53,7 +48,7 @@ def test_the_two_baselines_differ() -> None:
 
 @pytest.mark.parametrize("how", ["ours-exact", "ours-exact-eager"])
 def test_ours_is_the_exact_gradient(how: str) -> None:
-    segment = segment_in_double()
+    segment = make_segment(CASE, "cpu").double()
     ours, unrolled = (
         make_matcher(replace(CASE, how=name))(segment, None) for name in (how, "unrolled")
     )

@@ -80,7 +80,9 @@ def test_waits_are_counted_by_the_line_they_come_from(monkeypatch: pytest.Monkey
 
 def test_problems_are_the_same_for_the_same_seed_only() -> None:
     network = PLACE.network("float32")
-    first, again, other = (random_problem(PLACE, network, 4, 2, 3, seed) for seed in (0, 0, 1))
+    first, again, other = (
+        random_problem(PLACE, network, 4, 2, 3, seed).segment for seed in (0, 0, 1)
+    )
     assert first.start.shape == (3, network.layout.total)
     assert first.batches.shape == (3, 2, 4)
     assert torch.equal(first.start, again.start)
