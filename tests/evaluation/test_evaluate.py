@@ -1,23 +1,18 @@
 """What networks are trained on and judged by, and what the records say of it."""
 
 import statistics
-import weakref
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from evaluations import CONFIG, MARKS, SpyThatForgets, made_up_set, marked, names, spied
+from evaluations import CONFIG, MARKS, made_up_set, marked, names, spied
 
 from datm.data import DataSet, Split, load_data
-from datm.data.transform import Transform
-from datm.errors import InputError
-from datm.evaluation import EvaluateConfig, evaluate
+from datm.evaluation import evaluate
 from datm.evaluation.train import train_networks
 from datm.networks import ConvNet
-from datm.runtime.device import Runtime
 from small_jobs import AUGMENTATION, NETWORK, reference_module
 
 SPEC = "convnet-1,width=4,norm=instance,pooling=average"
@@ -274,94 +269,3 @@ def test_the_set_is_judged_in_its_own_training_space(
     assert [r["accuracies"] for r in found] == [r["accuracies"] for r in expected]
     others = evaluate(made_up_set(digits), digits, config=config)
     assert [r["accuracies"] for r in others] != [r["accuracies"] for r in expected]
-
-
-@pytest.mark.parametrize("wrong", ["classes", "shape", "no test images", "seeds", "model"])
-def test_what_does_not_fit_is_refused_before_any_training(
-    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
-) -> None:
-    spy = spied(monkeypatch)
-    distilled = made_up_set(digits)
-    data, seeds, models = digits, None, None
-    if wrong == "classes":
-        data = replace(digits, classes=(*digits.classes[:-1], "ten"))
-        message = (
-            r"^data: digits has 10 classes of \(1, 8, 8\) images, .* give the data it was made"
-        )
-    elif wrong == "shape":
-        distilled.images = distilled.images[..., :7]
-        message = r"^data: digits has .* the distilled set 10 of \(1, 8, 7\)"
-    elif wrong == "no test images":
-        data = replace(digits, test=digits.test.select(torch.arange(0)))
-        message = "^data: digits has no test images"
-    elif wrong == "seeds":
-        seeds, message = 0, "^seeds: 0 "
-    else:
-        models, message = [NETWORK, "convnet-11"], r"^network: .*convnet-1 to -6"
-    with pytest.raises(InputError, match=message):
-        evaluate(distilled, data, models, seeds, config=CONFIG, out=tmp_path / "evaluation.json")
-    assert not spy.trainings
-    assert not (tmp_path / "evaluation.json").exists()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"learning_rates": (0.1, 0.0)},
-        {"learning_rates": ()},
-        {"random_multiples": (1,)},
-        {"augmentation": "blur"},
-        {"baselines": ("herd",)},
-        {"seeds": 0},
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
-    from pydantic import ValidationError
-
-    with pytest.raises((InputError, ValidationError), match=next(iter(changes))):
-        EvaluateConfig(**changes)
-
-
-@pytest.mark.parametrize("side_by_side", [1, 2])
-def test_the_sets_of_networks_before_are_gone_when_the_next_are_made(
-    digits: DataSet, monkeypatch: pytest.MonkeyPatch, side_by_side: int
-) -> None:
-    spied(monkeypatch, SpyThatForgets())
-    made, alive = [], []
-    transform = Transform.__call__
-
-    def counted(self: Transform, images: torch.Tensor) -> torch.Tensor:
-        found = transform(self, images)
-        if len(images) == 130:  # all real images
-            alive.append(sum(other() is not None for other in made))
-            made.append(weakref.ref(found))
-        return found
-
-    monkeypatch.setattr(Transform, "__call__", counted)
-    config = replace(CONFIG, baselines=("full",), learning_rates=(0.1,), seeds=4)
-    runtime = Runtime(side_by_side=side_by_side)
-    evaluate(made_up_set(digits), digits, config=config, runtime=runtime)
-    assert alive == [0, side_by_side - 1] * 2
-
-
-def test_networks_side_by_side_are_those_trained_one_at_a_time(
-    digits: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from datm.evaluation import trainer
-
-    def weights(side_by_side: int) -> tuple[list[int], torch.Tensor]:
-        groups = []
-
-        def spying(network: ConvNet, *arguments: Any) -> torch.Tensor:
-            groups.append(train_networks(network, *arguments))
-            return groups[-1]
-
-        monkeypatch.setattr(trainer, "train_networks", spying)
-        runtime = Runtime(side_by_side=side_by_side)
-        config = replace(CONFIG, learning_rates=(0.1,))
-        evaluate(made_up_set(digits), digits, config=config, runtime=runtime)
-        return [len(group) for group in groups], torch.cat(groups)
-
-    (_, alone), (sizes, together) = weights(1), weights(2)
-    assert sizes == [2, 1, 2, 1, 2, 2, 1]
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
