@@ -3,6 +3,7 @@
     python benchmarks/accuracy.py precision digits --out runs/accuracy --seeds 3
     python benchmarks/accuracy.py methods digits --out runs/methods --baselines
     python benchmarks/accuracy.py windows digits --out runs/windows --ipc 50
+    python benchmarks/accuracy.py ingredients digits --out runs/ingredients
 
 Each variant of the comparison distils RECIPE once for each seed, and fresh networks are trained on
 the result by the same protocol, in float32: only what the variant names differs. Teachers are
@@ -15,10 +16,13 @@ stopped continues; a finished one is read. Ends in a markdown table: every seed'
 
 import argparse
 import hashlib
+import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from comparisons import METHODS, PRECISION, TAIL, Comparison, Variant, ingredients, windows
 
 from datm.config import load_config
 from datm.data import load
@@ -30,69 +34,13 @@ from datm.runtime.logs import make_console
 
 BASELINES = ("random", "herding", "k-center", "dm", "dsa", "full")
 
-
-@dataclass(frozen=True)
-class Variant:
-    """A method laid over the recipe, if any, and overrides on top."""
-
-    method: str | None = None
-    overrides: dict[str, str] = field(default_factory=dict)
-
-
-Comparison = dict[str, Variant]
-
-PRECISION: Comparison = {
-    "exact, float32": Variant(overrides={"match.gradient": "exact", "precision": "float32"}),
-    "exact, bfloat16": Variant(overrides={"match.gradient": "exact", "precision": "bfloat16"}),
-    "TESLA, float32": Variant(overrides={"match.gradient": "tesla", "precision": "float32"}),
-    "TESLA, bfloat16": Variant(overrides={"match.gradient": "tesla", "precision": "bfloat16"}),
-}
-METHODS: Comparison = {
-    "MTT": Variant("mtt"),
-    "TESLA": Variant("tesla"),
-    "FTD": Variant("ftd"),
-    "DATM": Variant("datm"),
-    "PAD": Variant("pad"),
-}
-TAIL: Comparison = {
-    "DATM": Variant("datm"),
-    "DATM, prior taken off": Variant("datm", {"match.prior_correction": "true"}),
-    "DATM, classifier balanced": Variant("datm", {"teach.classifier": "balanced"}),
-    "DATM, prior taken off, experts decoupled": Variant(
-        "datm",
-        {
-            "match.prior_correction": "true",
-            "match.backbone_weight": "0.1",
-            "match.classifier_weight": "1",
-            "teach.classifier": "balanced",
-        },
-    ),
-}
-
-
-def windows(recipe: Recipe) -> Comparison:
-    """Early, all and late start epochs: the first quarter of what the teachers have, and so on."""
-    most = recipe.teach.epochs - recipe.distill.match.teacher_epochs + 1
-    bounds = {"early": (0, most // 4), "all": (0, most), "late": (most // 2, most)}
-    return {
-        f"{name}, epochs {low} to {high - 1}": Variant(
-            overrides={
-                "match.lower": str(low),
-                "match.first_upper": "none",
-                "match.last_upper": str(high),
-                "match.expansion": "0",
-            }
-        )
-        for name, (low, high) in bounds.items()
-    }
-
-
-COMPARISONS = ("precision", "methods", "windows", "tail")
+FIXED = {"precision": PRECISION, "methods": METHODS, "tail": TAIL}
+DERIVED = {"windows": windows, "ingredients": ingredients}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("comparison", choices=COMPARISONS)
+    parser.add_argument("comparison", choices=[*FIXED, *DERIVED])
     parser.add_argument("recipe")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
@@ -130,12 +78,13 @@ class Bench:
     trajectories: Path | None = None
 
     def comparison(self, name: str) -> Comparison:
-        if name == "windows":
-            return windows(load_config(self.recipe, self.overrides))
-        return {"precision": PRECISION, "methods": METHODS, "tail": TAIL}[name]
+        if name in FIXED:
+            return FIXED[name]
+        return DERIVED[name](load_config(self.recipe, self.overrides))
 
     def folder(self, name: str, seed: int) -> Path:
-        return self.out / f"{name.replace(', ', '-').replace(' ', '-').lower()}-{seed}"
+        words = re.findall("[a-z0-9]+", name.lower())
+        return self.out / "-".join([*words, str(seed)])
 
     def distil(self, name: str, variant: Variant, seed: int) -> Path:
         """The run folder of a variant's distillation."""
