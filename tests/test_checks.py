@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datm.checks import check_networks, check_trajectories
+from datm.checks import check_models, check_networks, check_trajectories
 from datm.data import load_data
 from datm.errors import InputError
 from datm.evaluation import evaluate
@@ -101,6 +101,14 @@ def test_what_compares_features_is_asked_of_the_network_that_gives_them(place: P
     check_networks(mini_recipe(**distilled, evaluate__baselines="[herding, dsa]"), data)
     with pytest.raises(InputError, match=r"dm compares .* other_net:make has none"):
         check_networks(mini_recipe(**distilled, evaluate__baselines="[dm]"), data)
+
+
+def test_a_set_made_elsewhere_is_checked_with_the_network_that_made_it(place: Path) -> None:
+    headless, data = write(place, "makers_net", last=POOLED), load_data("digits")
+    recipe = mini_recipe(evaluate__models="convnet-1", evaluate__baselines="[dm]")
+    check_models(recipe, data, "convnet-1")
+    with pytest.raises(InputError, match=r"dm compares .* makers_net:make has none"):
+        check_models(recipe, data, headless)
 
 
 def test_networks_are_tried_in_the_precision_of_the_run(place: Path) -> None:

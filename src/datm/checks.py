@@ -99,10 +99,16 @@ def check_networks(recipe: "Recipe", data: DataSet) -> None:
     network = make_network(recipe.teach.network, shape, classes, precision)
     check_classifier(network, recipe.teach)
     make_distance(recipe.distill.match, network.layout)
+    check_models(recipe, data, recipe.teach.network)
+
+
+def check_models(recipe: "Recipe", data: DataSet, maker: str) -> None:
+    """The networks that a set made with the network `maker` is evaluated by fit as well."""
+    shape, classes, precision = data.shape, len(data.classes), recipe.runtime.precision
     baselines = recipe.evaluate.baselines
     if "dm" in baselines:
-        _check_features("dm", network)
-    for model in recipe.evaluate.models or (network.spec,):
+        _check_features("dm", make_network(maker, shape, classes, precision))
+    for model in recipe.evaluate.models or (maker,):
         try:
             made = make_network(model, shape, classes, precision)
         except InputError as error:
@@ -158,9 +164,12 @@ def check_trajectories(
     check_window(recipe, trajectories.epochs, f"the teachers in {path} have")
 
 
-def check_distilled(distilled: "DistilledSet", data: DataSet, path: Path) -> None:
-    """A distilled set made elsewhere: of these data in this training space."""
+def check_distilled(
+    distilled: "DistilledSet", recipe: "Recipe", data: DataSet, path: Path
+) -> None:
+    """A distilled set made before: of these data in this space, for what it is evaluated by."""
     _same_data(distilled.meta.get("data", {}), data, path, "was distilled from")
+    check_models(recipe, data, distilled.network)
 
 
 def _same_data(there: dict[str, Any], data: DataSet, path: Path, what: str) -> None:

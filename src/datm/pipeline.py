@@ -134,7 +134,8 @@ class _Job:
         """The teachers and the distilled set that no stage will make are there, and they fit."""
         recipe, folder = self.recipe, self.out / "distilled"
         if self.set or ("evaluate" in stages and "distill" not in stages):
-            checks.check_distilled(DistilledSet.load(self.set or folder), self.data, folder)
+            distilled = DistilledSet.load(self.set or folder)
+            checks.check_distilled(distilled, recipe, self.data, folder)
         elif self.teachers or ("distill" in stages and "teach" not in stages):
             teachers = Trajectories.open(self.teachers or self.out / "trajectories")
             needed = 1 if self.teachers else recipe.teach.teachers
