@@ -83,6 +83,7 @@ def ingredients(recipe: Recipe) -> Comparison:
         "segments twice as long": worth(2, match__inner_steps=2 * n, match__teacher_epochs=2 * m),
         "nearest step (ATT)": worth(1, match__nearest="true"),
         "quarter of the parameters skipped (EDF)": worth(1, match__skip_lowest=0.25),
+        "mirrored segments too": worth(1, match__mirror="true"),
         "labels fixed": worth(1, distill__labels="fixed"),
         "labels' rate x 3": worth(1, distill__labels_lr=3 * distill.labels_lr),
         "images' rate x 3": worth(1, distill__images_lr=3 * distill.images_lr),

@@ -44,10 +44,14 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Augmentations:
-    """One drawn operation for each of N inner steps; uniforms [N, B, 3]."""
+    """One drawn operation for each of N inner steps; uniforms [N, B, 3].
+
+    mirrored: all images are mirrored left to right before.
+    """
 
     operations: tuple[str, ...]
     uniforms: Tensor
+    mirrored: bool = False
 
     @classmethod
     def of(cls, draws: Sequence[Augmentation]) -> "Augmentations":
@@ -57,11 +61,16 @@ class Augmentations:
 
     def __call__(self, step: int, images: Tensor) -> Tensor:
         """`images` [B, c, H, W] as inner step `step` sees them."""
-        return self[step](images)
+        return self[step](self.turned(images))
 
     def block(self, first: int, images: Tensor) -> Tensor:
         """Images [n, B, c, H, W] of the n steps from `first` on, in few large operations."""
-        return together([self[first + k] for k in range(len(images))], images)
+        draws = [self[first + k] for k in range(len(images))]
+        return together(draws, self.turned(images))
+
+    def turned(self, images: Tensor) -> Tensor:
+        """`images` [..., W], mirrored or not."""
+        return images.flip(-1) if self.mirrored else images
 
     def __getitem__(self, step: int) -> Augmentation:
         return Augmentation(self.operations[step], self.uniforms[step])
@@ -75,12 +84,18 @@ class SideBySide:
 
     def __call__(self, step: int, images: Tensor) -> Tensor:
         """`images` [G, B, c, H, W], each student's under its own draw."""
-        return together([own[step] for own in self.own], images)
+        return together([own[step] for own in self.own], self.turned(images))
 
     def block(self, first: int, images: Tensor) -> Tensor:
         """Images [G, n, B, c, H, W] of the n steps from `first` on."""
         draws = [own[first + k] for own in self.own for k in range(images.shape[1])]
-        return together(draws, images.flatten(0, 1)).view(images.shape)
+        return together(draws, self.turned(images).flatten(0, 1)).view(images.shape)
+
+    def turned(self, images: Tensor) -> Tensor:
+        """`images` [G, ..., W], mirrored or not, each student's by itself."""
+        if not any(own.mirrored for own in self.own):
+            return images
+        return torch.stack([own.turned(part) for own, part in zip(self.own, images, strict=True)])
 
 
 def together(draws: Sequence[Augmentation], images: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class _Job:
             needed = 1 if self.teachers else recipe.teach.teachers
             checks.check_trajectories(teachers, recipe, self.data, needed)
         elif "distill" in stages:
-            checks.check_window(recipe, recipe.teach.epochs, "teach.epochs is")
+            checks.check_teaching(recipe)
 
     @property
     def adopts_distilled(self) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from datm.augment import Augmentations, draw_augmentation
+from datm.augment import Augmentations, draw_augmentation, parse_strategy
 from datm.batches import BatchStream
+from datm.errors import InputError
 from datm.matching import MatchConfig, Segment, draw_segment
 from datm.runtime.seeds import generator
 from datm.teaching import Trajectories
@@ -44,6 +45,18 @@ class Draw:
             target=move(self.target),
             batches=move(self.batches),
             augment=replace(self.augment, uniforms=move(self.augment.uniforms)),
+        )
+
+
+def check_mirror(match: MatchConfig, augmentation: str) -> None:
+    """Raises InputError where mirrored segments are asked for of teachers that saw no such images.
+
+    augmentation: the teachers'.
+    """
+    if match.mirror and "flip" not in parse_strategy(augmentation):
+        raise InputError(
+            f"match.mirror: the teachers' augmentation, {augmentation}, has no flip, so a mirror"
+            " image may be of another class; leave match.mirror out or teach with flip."
         )
 
 
@@ -100,10 +113,8 @@ class Segments:
             )
             for step in range(match.inner_steps)
         ]
-        return Draw(
-            segment,
-            start,
-            target,
-            stream.stack(match.inner_steps),
-            Augmentations.of(drawn),
-        )
+        # Flipping kernels makes of a teacher that of mirrored images. Flipping images instead does
+        # the same in any network, and the matching loss does not know the difference.
+        mirrored = match.mirror and bool(torch.rand((), generator=generator(*path, "mirror")) < 0.5)
+        augment = replace(Augmentations.of(drawn), mirrored=mirrored)
+        return Draw(segment, start, target, stream.stack(match.inner_steps), augment)

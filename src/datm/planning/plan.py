@@ -161,7 +161,7 @@ def _checked(
     data = checks.checked_data(recipe, out, smoke=smoke, adopted=adopted, ipc=ipc, console=console)
     teachers = None if elsewhere is None else Trajectories.open(elsewhere)
     if teachers is None:
-        checks.check_window(recipe, recipe.teach.epochs, "teach.epochs is")
+        checks.check_teaching(recipe)
     else:
         checks.check_trajectories(teachers, recipe, data, 1)
     writable_folder(existing(out))  # which is there, so nothing is made
