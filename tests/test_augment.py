@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -348,3 +349,19 @@ def test_students_side_by_side_have_their_own_draws() -> None:
     expected = torch.stack([side.block(1, own) for side, own in zip(sides, images, strict=True)])
     torch.testing.assert_close(beside.block(1, images), expected)
     torch.testing.assert_close(beside(1, images[:, 0]), expected[:, 0])
+
+
+def test_mirrored_steps_are_the_steps_of_mirrored_images() -> None:
+    """By step, as a block, and beside students that are not mirrored."""
+    draw = generator(0, "mirrored")
+    plain = Augmentations.of([draw_augmentation("_".join(OPERATIONS), 3, draw) for _ in range(6)])
+    mirrored = replace(plain, mirrored=True)
+    images = torch.rand(4, 3, 2, 8, 6, dtype=torch.float64)
+    expected = plain.block(1, images.flip(-1))
+    torch.testing.assert_close(mirrored.block(1, images), expected)
+    torch.testing.assert_close(mirrored(3, images[2]), expected[2])
+    assert not torch.allclose(plain.block(1, images), expected)
+    beside, twice = SideBySide((plain, mirrored)), torch.stack([images, images])
+    both = torch.stack([plain.block(1, images), expected])
+    torch.testing.assert_close(beside.block(1, twice), both)
+    torch.testing.assert_close(beside(2, twice[:, 1]), both[:, 1])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datm.checks import check_models, check_networks, check_trajectories
+from datm.checks import check_models, check_networks, check_teaching, check_trajectories
 from datm.data import load_data
 from datm.errors import InputError
 from datm.evaluation import evaluate
@@ -134,3 +134,9 @@ def distilled():
         transform=data.transform,
         meta={"network": "convnet-1,width=4", "augmentation": "none"},
     )
+
+
+def test_mirrored_segments_are_refused_before_teachers_without_flips_are_trained() -> None:
+    check_teaching(mini_recipe(match__mirror="true", teach__augmentation="flip_crop"))
+    with pytest.raises(InputError, match=r"match\.mirror: the teachers' augmentation, crop, has"):
+        check_teaching(mini_recipe(match__mirror="true", teach__augmentation="crop"))

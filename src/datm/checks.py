@@ -172,9 +172,7 @@ def check_trajectories(
     check_mirror(recipe.distill.match, trajectories.augmentation)
 
 
-def check_distilled(
-    distilled: "DistilledSet", recipe: "Recipe", data: DataSet, path: Path
-) -> None:
+def check_distilled(distilled: "DistilledSet", recipe: "Recipe", data: DataSet, path: Path) -> None:
     """A distilled set made before: of these data in this space, for what it is evaluated by."""
     _same_data(distilled.meta.get("data", {}), data, path, "was distilled from")
     check_models(recipe, data, distilled.network)

@@ -11,6 +11,7 @@ from datm.data import DataSet
 from datm.distillation import distill, job
 from datm.distillation.initial import ask_teachers
 from datm.distillation.job import Job
+from datm.distillation.segments import Segments
 from datm.errors import InputError
 from datm.matching import Span, match_gradient
 from datm.matching.objective import hard_logits
@@ -202,3 +203,27 @@ def test_a_run_with_falling_rates_cannot_be_made_longer(
     longer = replace(falling, iterations=falling.iterations + 2)
     with pytest.raises(InputError, match=r"belongs to another distillation .*iterations"):
         distill(digits, teachers, longer, out=tmp_path)
+
+
+def test_every_second_segment_is_mirrored(teachers: Trajectories) -> None:
+    """And nothing else is drawn differently."""
+    plain = Segments(teachers, DISTILL.match, 10, 0, torch.device("cpu"))
+    both = Segments(teachers, replace(DISTILL.match, mirror=True), 10, 0, torch.device("cpu"))
+    count = 0
+    for iteration in range(200):
+        [one], [other] = plain(iteration), both(iteration)
+        assert (one.segment, one.augment.operations) == (other.segment, other.augment.operations)
+        assert torch.equal(one.augment.uniforms, other.augment.uniforms)
+        assert torch.equal(one.batches, other.batches)
+        assert not one.augment.mirrored
+        count += other.augment.mirrored
+    assert 70 < count < 130
+
+
+def test_teachers_that_saw_no_mirror_images_cannot_be_mirrored(
+    digits: DataSet, teachers: Trajectories, tmp_path: Path
+) -> None:
+    config = replace(DISTILL, match=replace(DISTILL.match, mirror=True))
+    with pytest.raises(InputError, match=r"match\.mirror: .* crop_scale_rotate, has no flip"):
+        distill(digits, teachers, config, out=tmp_path / "distilled")
+    assert not (tmp_path / "distilled").exists()

@@ -14,7 +14,7 @@ from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
 from datm.distillation.initial import ask_teachers, choose_initial
-from datm.distillation.segments import Draw, Segments, check_mirror
+from datm.distillation.segments import Draw, Segments
 from datm.distillation.state import State
 from datm.evaluation.train import Protocol, train_network
 from datm.matching import (
@@ -45,7 +45,6 @@ class Job:
         runtime: Runtime,
         seed: int,
     ) -> None:
-        check_mirror(config.match, trajectories.augmentation)
         self.device = runtime.torch_device()
         self.data = data.to(self.device)
         self.trajectories = trajectories
