@@ -84,6 +84,8 @@ def ingredients(recipe: Recipe) -> Comparison:
         "nearest step (ATT)": worth(1, match__nearest="true"),
         "quarter of the parameters skipped (EDF)": worth(1, match__skip_lowest=0.25),
         "mirrored segments too": worth(1, match__mirror="true"),
+        "half of the loss on real images": worth(1, match__data_share=0.5),
+        "all of the loss on real images": worth(1, match__data_share=1),
         "labels fixed": worth(1, distill__labels="fixed"),
         "labels' rate x 3": worth(1, distill__labels_lr=3 * distill.labels_lr),
         "images' rate x 3": worth(1, distill__images_lr=3 * distill.images_lr),

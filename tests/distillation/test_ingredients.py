@@ -207,8 +207,8 @@ def test_a_run_with_falling_rates_cannot_be_made_longer(
 
 def test_every_second_segment_is_mirrored(teachers: Trajectories) -> None:
     """And nothing else is drawn differently."""
-    plain = Segments(teachers, DISTILL.match, 10, 0, torch.device("cpu"))
-    both = Segments(teachers, replace(DISTILL.match, mirror=True), 10, 0, torch.device("cpu"))
+    plain = Segments(teachers, DISTILL.match, 10, 20, 0, torch.device("cpu"))
+    both = Segments(teachers, replace(DISTILL.match, mirror=True), 10, 20, 0, torch.device("cpu"))
     count = 0
     for iteration in range(200):
         [one], [other] = plain(iteration), both(iteration)

@@ -19,6 +19,8 @@ from datm.distillation.state import State
 from datm.evaluation.train import Protocol, train_network
 from datm.matching import (
     Augment,
+    DataLoss,
+    Distance,
     MatchGradient,
     Segment,
     Student,
@@ -108,7 +110,12 @@ class Job:
         """Match the segments of the iteration that follows `state`."""
         if self._segments is None:
             self._segments = Segments(
-                self.trajectories, self.config.match, len(state.images), self.seed, self.device
+                self.trajectories,
+                self.config.match,
+                len(state.images),
+                len(self.data.train),
+                self.seed,
+                self.device,
             )
         draws = self._segments(state.iteration)
         at_once = 1 if self.config.match.gradient == "unrolled" else self.runtime.side_by_side
@@ -120,7 +127,8 @@ class Job:
         return found
 
     def _match(self, state: State, draw: Draw) -> MatchGradient:
-        return self._gradient(state, draw.start, draw.target, draw.batches, draw.augment)
+        ends = draw.start, draw.target
+        return self._gradient(state, *ends, draw.batches, draw.augment, draw.real)
 
     def _all(self, state: State, draws: list[Draw]) -> list[MatchGradient]:
         """Several segments in one sweep, side by side."""
@@ -130,12 +138,18 @@ class Job:
 
         augment = SideBySide(tuple(draw.augment for draw in draws))
         ends = stacked("start"), stacked("target")
-        whole = self._gradient(state, *ends, stacked("batches"), augment)
+        whole = self._gradient(state, *ends, stacked("batches"), augment, stacked("real"))
         values = [getattr(whole, field.name) for field in dataclasses.fields(whole)]
         return [MatchGradient(*own) for own in zip(*values, strict=True)]
 
     def _gradient(
-        self, state: State, start: Tensor, target: Tensor, batches: Tensor, augment: Augment
+        self,
+        state: State,
+        start: Tensor,
+        target: Tensor,
+        batches: Tensor,
+        augment: Augment,
+        real: Tensor,
     ) -> MatchGradient:
         return match_gradient(
             self.student,
@@ -147,7 +161,20 @@ class Job:
             batches,
             self.config.match.gradient,
             augment,
-            self.distance,
+            self._outer(real),
+        )
+
+    def _outer(self, rows: Tensor) -> Distance | DataLoss:
+        """The outer loss, with the real images `rows` [..., R] where they have a share in it."""
+        share = self.config.match.data_share
+        if not share:
+            return self.distance
+        train = self.data.train
+        images = self.data.transform(train.images[rows.flatten()])
+        logits = hard_logits(train.labels[rows], len(self.data.classes))
+        # As readers of the set judge their networks: nothing is taken off the scores.
+        return DataLoss(
+            self.distance, share, self.reader, images.view(*rows.shape, *images.shape[1:]), logits
         )
 
     def validate(self, state: State) -> float:

@@ -23,13 +23,17 @@ from datm.teaching import Trajectories
 
 @dataclass(frozen=True)
 class Draw:
-    """A segment to match: its ends [P], batches [N, B] and one augmentation per inner step."""
+    """A segment to match: its ends [P], batches [N, B] and one augmentation per inner step.
+
+    real [R]: rows of the real images that the student is tried on; none where that is not asked.
+    """
 
     segment: Segment
     start: Tensor
     target: Tensor
     batches: Tensor
     augment: Augmentations
+    real: Tensor
 
     def pinned(self) -> "Draw":
         """The same in page-locked memory, from which a GPU copies by itself."""
@@ -44,6 +48,7 @@ class Draw:
             start=move(self.start),
             target=move(self.target),
             batches=move(self.batches),
+            real=move(self.real),
             augment=replace(self.augment, uniforms=move(self.augment.uniforms)),
         )
 
@@ -68,14 +73,19 @@ class Segments:
         trajectories: Trajectories,
         match: MatchConfig,
         count: int,
+        real: int,
         seed: int,
         device: torch.device,
         ahead: bool | None = None,
     ) -> None:
-        """`ahead`: make the next iteration's draws meanwhile (default: on a GPU)."""
+        """For `count` synthetic images and `real` ones.
+
+        `ahead`: make the next iteration's draws meanwhile (default: on a GPU).
+        """
         self._trajectories = trajectories
         self._match = match
         self._count = count
+        self._real = real
         self._seed = seed
         self._device = device
         on_gpu = device.type == "cuda"
@@ -117,4 +127,6 @@ class Segments:
         # the same in any network, and the matching loss does not know the difference.
         mirrored = match.mirror and bool(torch.rand((), generator=generator(*path, "mirror")) < 0.5)
         augment = replace(Augmentations.of(drawn), mirrored=mirrored)
-        return Draw(segment, start, target, stream.stack(match.inner_steps), augment)
+        chosen = match.data_batch if match.data_share else 0
+        real = torch.randint(self._real, (chosen,), generator=generator(*path, "real"))
+        return Draw(segment, start, target, stream.stack(match.inner_steps), augment, real)

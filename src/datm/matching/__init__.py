@@ -1,6 +1,7 @@
 """Trajectory matching: the student's unrolled training and the gradient through it."""
 
 from datm.matching.config import MatchConfig
+from datm.matching.data_loss import DataLoss
 from datm.matching.distance import Distance, Span, make_distance, matching_loss
 from datm.matching.gradient import match_gradient
 from datm.matching.objective import soft_cross_entropy, student_loss
@@ -10,6 +11,7 @@ from datm.matching.window import Segment, draw_segment, upper_epoch
 
 __all__ = [
     "Augment",
+    "DataLoss",
     "Distance",
     "MatchConfig",
     "MatchGradient",

@@ -64,6 +64,16 @@ class MatchConfig:
         ge=0,
         description="of the matching loss of the last linear layer, with backbone_weight (LTDD)",
     )
+    data_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the outer loss that is the student's cross-entropy on real training"
+        " images, relative to chance (Wang 2018); the rest is the matching loss",
+    )
+    data_batch: int = Field(
+        default=256, gt=0, description="real images per segment, where data_share is not 0"
+    )
     prior_correction: bool = Field(
         default=False,
         description="the student's cross-entropy on scores less the log of the training data's"

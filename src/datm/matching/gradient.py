@@ -10,6 +10,7 @@ from torch import Tensor
 from datm.errors import InputError
 from datm.matching import cui2023tesla, exact, unrolled
 from datm.matching.config import Method
+from datm.matching.data_loss import DataLoss
 from datm.matching.distance import Distance
 from datm.matching.objective import StudentLoss
 from datm.matching.problem import Augment, MatchGradient, Problem
@@ -28,7 +29,7 @@ def match_gradient(
     batches: Tensor,
     method: Method = "exact",
     augment: Augment | None = None,
-    distance: Distance | None = None,
+    distance: Distance | DataLoss | None = None,
 ) -> MatchGradient:
     """Train a student N steps from `start` on the synthetic images; differentiate its distance.
 
@@ -47,7 +48,7 @@ def match_gradient(
             "unrolled" (Cazenavette 2022): autograd through all steps; N steps' activations in
             memory. The oracle for the others.
         augment: applied to each inner step's images, differentiably (default: none).
-        distance: in place of L, what counts of it (default: all of it).
+        distance: in place of L, what counts of it (default: all of it), or real images as well.
 
     Several segments go side by side in one call ("exact" and "tesla"): start and target [G, P],
     batches [G, N, B]; each result then has a leading axis G.

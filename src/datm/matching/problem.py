@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from datm.matching.data_loss import DataLoss
 from datm.matching.distance import Distance
 from datm.matching.student import Student
 
@@ -52,7 +53,7 @@ class Problem:
     step_size: Tensor
     batches: Tensor
     augment: Augment
-    distance: Distance
+    distance: Distance | DataLoss
 
     @property
     def steps(self) -> int:
