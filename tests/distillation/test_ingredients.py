@@ -227,3 +227,45 @@ def test_teachers_that_saw_no_mirror_images_cannot_be_mirrored(
     with pytest.raises(InputError, match=r"match\.mirror: .* crop_scale_rotate, has no flip"):
         distill(digits, teachers, config, out=tmp_path / "distilled")
     assert not (tmp_path / "distilled").exists()
+
+
+def test_real_training_images_reach_the_outer_loss(
+    digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others in every iteration, in the training space, with their own hard labels."""
+    found = []
+
+    def recorded(*arguments: object) -> object:
+        found.append(arguments[-1])
+        return match_gradient(*arguments)
+
+    monkeypatch.setattr(job, "match_gradient", recorded)
+    match = replace(DISTILL.match, data_share=0.5, data_batch=7)
+    distill(digits, teachers, replace(DISTILL, match=match, iterations=3), out=tmp_path)
+    space = digits.transform(digits.train.images)
+    drawn = []
+    for loss in found:
+        assert loss.share == 0.5
+        apart = (loss.images.flatten(1)[:, None] - space.flatten(1)).abs().sum(2)
+        rows = apart.argmin(1)
+        assert apart.min(1).values.max() < 1e-5
+        assert torch.equal(loss.logits, hard_logits(digits.train.labels[rows], 10))
+        drawn.append(tuple(rows.tolist()))
+    assert len({*drawn}) == 3
+    assert all(len(rows) == 7 for rows in drawn)
+
+
+def test_a_run_on_real_images_stopped_half_way_continues_to_the_same_bits(
+    digits: DataSet, teachers: Trajectories, tmp_path: Path
+) -> None:
+    config = replace(DISTILL, match=replace(DISTILL.match, data_share=1, segments=2))
+    distill(digits, teachers, config, out=tmp_path / "whole")
+    for iterations in (3, config.iterations):
+        distill(digits, teachers, replace(config, iterations=iterations), out=tmp_path / "halves")
+    name = "distilled/last.safetensors"
+    assert tree(tmp_path / "whole")[name] == tree(tmp_path / "halves")[name]
+    runtime = Runtime(side_by_side=2)
+    distill(digits, teachers, config, out=tmp_path / "beside", runtime=runtime)
+    alone, beside = (load_tensors(tmp_path / run / name) for run in ("whole", "beside"))
+    for key in alone:
+        torch.testing.assert_close(alone[key], beside[key], rtol=1e-3, atol=1e-4)
