@@ -96,7 +96,7 @@ def is_smoke(out: Path) -> bool:
 
 def check_networks(recipe: "Recipe", data: DataSet) -> None:
     """The networks exist, take the data's images, and have what the settings ask of them."""
-    shape, classes, precision = data.shape, len(data.classes), recipe.runtime.precision
+    shape, classes, precision = data.shape, len(data.classes), recipe.runtime.arithmetic
     network = make_network(recipe.teach.network, shape, classes, precision)
     check_classifier(network, recipe.teach)
     make_distance(recipe.distill.match, network.layout)
@@ -105,7 +105,7 @@ def check_networks(recipe: "Recipe", data: DataSet) -> None:
 
 def check_models(recipe: "Recipe", data: DataSet, maker: str) -> None:
     """The networks that a set made with the network `maker` is evaluated by fit as well."""
-    shape, classes, precision = data.shape, len(data.classes), recipe.runtime.precision
+    shape, classes, precision = data.shape, len(data.classes), recipe.runtime.arithmetic
     baselines = recipe.evaluate.baselines
     if "dm" in baselines:
         _check_features("dm", make_network(maker, shape, classes, precision))

@@ -7,6 +7,7 @@ is decided which of them run, on what, and what is written beside their results.
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,6 +86,7 @@ def run(
     with nothing overwritten, where the recipe, the data and what `out` holds do not fit together.
     """
     out, ipc = Path(out), recipe.distill.ipc if "distill" in stages else None
+    recipe = replace(recipe, runtime=recipe.runtime.settled())
     if smoke:
         recipe = smoke_recipe(recipe)
     smoke = smoke or checks.is_smoke(out)

@@ -44,6 +44,12 @@ VARIANTS = {
         "match__gradient": "unrolled",
         "match__segments": "2",
     },
+    "real images in the outer loss": {
+        "match__data_share": "0.5",
+        "match__data_batch": "37",
+        "match__segments": "3",
+        "side_by_side": "2",
+    },
     "baselines that are made": {
         "evaluate__baselines": "herding,k-center,dm,dsa",
         "evaluate__models": "convnet-1,width=4,convnet-1,width=8",

@@ -1,6 +1,7 @@
 """Device, precision and memory of a run."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,6 +32,40 @@ def test_tf32_is_refused_on_a_cpu() -> None:
         InputError, match="tf32 is arithmetic of NVIDIA GPUs, and the device is cpu"
     ):
         Runtime(device="cpu", precision="tf32").torch_device()
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx2": True}, "float32"),
+        ({"architecture": "aarch64"}, "float32"),
+    ],
+)
+def test_auto_is_bfloat16_where_a_cpu_has_arithmetic_for_it(
+    has: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    auto = Runtime(device="cpu", precision="auto")
+    assert auto.arithmetic == expected
+    assert auto.settled() == replace(auto, precision=expected)
+    assert Runtime(device="cpu").arithmetic == "float32"
+    assert Runtime(device="cpu", precision="bfloat16").settled().precision == "bfloat16"
+
+
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
+@pytest.mark.parametrize(("has", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_on_a_gpu_that_has_it(
+    has: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emulated arithmetic, which PyTorch counts where it is not told otherwise, is none."""
+
+    def supported(including_emulation: bool = True) -> bool:
+        return has or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert Runtime(device="cuda", precision="auto").arithmetic == expected
 
 
 @pytest.fixture

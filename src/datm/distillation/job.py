@@ -54,7 +54,7 @@ class Job:
         self.runtime = runtime
         self.seed = seed
         shape, classes = data.shape, len(data.classes)
-        self.network = make_network(trajectories.network, shape, classes, runtime.precision)
+        self.network = make_network(trajectories.network, shape, classes, runtime.arithmetic)
         prior = data.class_prior.log().to(self.device) if config.match.prior_correction else None
         # A classifier that saw balanced batches has no prior in its scores.
         decoupled = trajectories.classifier == "balanced"
@@ -89,7 +89,7 @@ class Job:
             "network": self.network.spec,
             "teach": teachers,
             "seed": self.seed,
-            "precision": self.runtime.precision,
+            "precision": self.runtime.arithmetic,
         }
 
     def begin(self, console: Console) -> State:
@@ -211,7 +211,7 @@ class Job:
                 "count": len(self.trajectories),
                 "settings": self.trajectories.manifest["settings"],
             },
-            "precision": self.runtime.precision,
+            "precision": self.runtime.arithmetic,
             "seconds": state.seconds,
         }
         return DistilledSet(

@@ -154,7 +154,7 @@ class Maker:
         seed = derived_seed(self.seed, what)
         labels = data.train.labels
         return Task(
-            network=make_network(self.network, data.shape, classes, self.runtime.precision),
+            network=make_network(self.network, data.shape, classes, self.runtime.arithmetic),
             images=data.transform(data.train.images),
             labels=labels,
             classes=classes,

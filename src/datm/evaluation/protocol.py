@@ -76,7 +76,7 @@ def evaluate(
     data = replace(data, transform=distilled.transform).to(runtime.torch_device())
     specs = models or config.models or [distilled.network]
     shape, classes = data.shape, len(data.classes)
-    networks = [make_network(spec, shape, classes, runtime.precision) for spec in specs]
+    networks = [make_network(spec, shape, classes, runtime.arithmetic) for spec in specs]
     place = _place(data, runtime, seed)
     records: list[Record] = []
 
@@ -128,7 +128,7 @@ def _others(known: list[Record], records: list[Record]) -> list[Record]:
 
 def _place(data: DataSet, runtime: Runtime, seed: int) -> str:
     """What decides every row's accuracies: the data to the bit, the precision and the seed."""
-    digest = hashlib.sha256(repr((data.fingerprint, runtime.precision, seed)).encode())
+    digest = hashlib.sha256(repr((data.fingerprint, runtime.arithmetic, seed)).encode())
     tensors = [data.validation.images, data.validation.labels, data.test.images, data.test.labels]
     for tensor in [*tensors, *data.transform.tensors().values()]:
         digest.update(tensor.cpu().contiguous().numpy().data)

@@ -97,7 +97,7 @@ def _remedy(outline: Outline, need: Need, excess: int) -> str:
     fitting = int(peak.step.batch * (1 - excess / peak.activations))
     if outline.at_once > 1:
         return "--side_by_side 1 takes less"
-    lower = ", or --precision bfloat16" if recipe.runtime.precision == "float32" else ""
+    lower = ", or --precision bfloat16" if recipe.runtime.arithmetic == "float32" else ""
     if option is None or fitting < 1:
         return f"give a narrower --network{lower}"
     return f"{option} {fitting} would fit{lower} (plan again with it)"
@@ -116,7 +116,7 @@ def hints(outline: Outline, needs: list[Need], costs: Costs) -> list[str]:
         found.append(f"{option} would make {stage} {span(seconds)}.")
     runtime = outline.recipe.runtime
     faster = [] if runtime.compile else ["--compile true"]
-    faster += ["--precision bfloat16"] if runtime.precision == "float32" else []
+    faster += ["--precision bfloat16"] if runtime.arithmetic == "float32" else []
     if runtime.torch_device().type == "cpu":
         faster.append("a GPU")
     elif runtime.side_by_side == 1:

@@ -96,6 +96,8 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
     asking = validation + train + OPINIONS * FLOAT * sizes.train * sizes.classes
     held = {"scores": asking, "statistics": asking, "match": states + gradients, "gradient": states}
     vectors = {"match": match.inner_steps + VECTORS}
+    if match.data_share:  # the student's way is kept while it is tried on real images
+        vectors["gradient"] = vectors["match"]
     averaging = AVERAGING if outline.recipe.distill.ema else 0
     updating = (UPDATING + averaging) * synthetic_bytes(outline)
     return [

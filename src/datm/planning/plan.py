@@ -4,7 +4,7 @@ written.
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,7 @@ def make_plan(
     settings, the data or what is in `out`.
     """
     ipc = recipe.distill.ipc
+    recipe = replace(recipe, runtime=recipe.runtime.settled())
     if smoke:
         recipe = smoke_recipe(recipe)
     free = available_memory()

@@ -31,7 +31,7 @@ class Parts:
     ) -> None:
         self.shape, self.classes, self.method = shape, classes, method
         self.device = runtime.torch_device()
-        self.network = make_network(spec, shape, classes, runtime.precision)
+        self.network = make_network(spec, shape, classes, runtime.arithmetic)
         self.student = Student(student_loss(self.network), runtime.compile)
         self.predictor = Predictor(self.network, runtime.compile)
         self.draw = generator(0, "plan", spec)

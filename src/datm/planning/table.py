@@ -45,7 +45,7 @@ def _facts(plan: Plan) -> str:
         "machine": f"{environment['cpu']}, {environment['cores']} cores"
         + (f", {bytes_text(memory)} of memory" if memory else "")
         + (f", {', '.join(gpus)}" if gpus else ""),
-        "device": f"{runtime.torch_device()}, {runtime.precision}, "
+        "device": f"{runtime.torch_device()}, {runtime.arithmetic}, "
         + ("compiled" if runtime.compile else "uncompiled"),
     }
     return "\n".join(_wrapped(f"{key:<11}", text) for key, text in facts.items())

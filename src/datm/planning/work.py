@@ -78,12 +78,12 @@ def distil(outline: Outline) -> Work:
     match = config.match
     step = Step("match", outline.network, outline.match_batch, outline.augmentation)
     at_once = 1 if match.gradient == "unrolled" else outline.at_once
-    work = Counter(
-        {
-            replace(step, side=side): times * config.iterations * match.inner_steps
-            for side, times in _groups(match.segments, at_once).items()
-        }
-    )
+    work: Work = Counter()
+    for side, times in _groups(match.segments, at_once).items():
+        work[replace(step, side=side)] += times * config.iterations * match.inner_steps
+        if match.data_share:
+            real = Step("gradient", outline.network, match.data_batch, "none", side=side)
+            work[real] += times * config.iterations
     work += _judged(outline, outline.network, sizes.train, sizes.train, outline.teachers)
     protocol = Protocol(
         learning_rate=0.0, epochs=config.validate_epochs, augmentation=outline.augmentation

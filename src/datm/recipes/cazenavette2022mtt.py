@@ -86,7 +86,7 @@ def budget(prefix: str, benchmark: Benchmark, ipc: int, cell: Cell) -> Recipe:
     row = Row(cell.steps, cell.span, *window, cell.batch, *rates)
     return Recipe(
         name=f"{prefix}-{benchmark.name}-ipc{ipc}",
-        runtime=Runtime(compile=True),
+        runtime=Runtime(precision="auto", compile=True),
         data=replace(benchmark.data, transform="zca" if cell.zca else "normalise"),
         teach=TeachConfig(network=benchmark.network, teachers=100, epochs=50),
         distill=row.distill(ipc, iterations=ITERATIONS, step_size=cell.step_size),

@@ -62,7 +62,7 @@ def datm(benchmark: Benchmark, ipc: int, row: Row) -> Recipe:
     initial = "any" if (benchmark.name, ipc) in FROM_ANY else "correct"
     return Recipe(
         name=f"{benchmark.name}-ipc{ipc}",
-        runtime=Runtime(compile=True),
+        runtime=Runtime(precision="auto", compile=True),
         data=benchmark.data,
         teach=teachers(benchmark),
         distill=row.distill(ipc, iterations=ITERATIONS, initial=initial),

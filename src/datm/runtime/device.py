@@ -1,5 +1,6 @@
 """Where and in what precision the arithmetic runs."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from datm.runtime.allocator import keep_freed_memory
 from datm.runtime.settings import settings
 
 Precision = Literal["float32", "tf32", "bfloat16"]
+Choice = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 @settings
@@ -17,8 +19,10 @@ class Runtime:
     """The machine's side of a run; it changes speed and rounding, never the method."""
 
     device: str = Field(default="auto", description="cpu, cuda, cuda:1 or auto (cuda if present)")
-    precision: Precision = Field(
-        default="float32", description="of the convolutions; all else stays float32"
+    precision: Choice = Field(
+        default="float32",
+        description="of the convolutions; all else stays float32. auto: bfloat16 where the device"
+        " has arithmetic for it, else float32",
     )
     compile: bool = Field(default=False, description="compile the inner step (pays after a minute)")
     side_by_side: int = Field(
@@ -27,6 +31,17 @@ class Runtime:
         description="teachers, segments or networks computed at once, where one leaves a GPU idle",
     )
 
+    @property
+    def arithmetic(self) -> Precision:
+        """The precision, with "auto" decided."""
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if computes_bfloat16(self._device()) else "float32"
+
+    def settled(self) -> "Runtime":
+        """The same with nothing left to the machine that it is run on."""
+        return replace(self, precision=self.arithmetic)
+
     def torch_device(self) -> torch.device:
         """The device asked for, with this process set up for it.
 
@@ -34,6 +49,18 @@ class Runtime:
         rounded as `precision` says. Raises InputError where the device does not exist, or not in
         this precision.
         """
+        device, precision = self._device(), self.arithmetic
+        if precision == "tf32" and device.type != "cuda":
+            raise InputError(
+                f"precision: tf32 is arithmetic of NVIDIA GPUs, and the device is {device};"
+                " use float32 or bfloat16."
+            )
+        keep_freed_memory()
+        if device.type == "cuda":
+            round_convolutions(precision)
+        return device
+
+    def _device(self) -> torch.device:
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,15 +71,18 @@ class Runtime:
             raise InputError(
                 f"device: {self.device!r} is not available here; use 'cpu' or 'auto'."
             ) from error
-        if self.precision == "tf32" and device.type != "cuda":
-            raise InputError(
-                f"precision: tf32 is arithmetic of NVIDIA GPUs, and the device is {device};"
-                " use float32 or bfloat16."
-            )
-        keep_freed_memory()
-        if device.type == "cuda":
-            round_convolutions(self.precision)
         return device
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 numbers itself: elsewhere they are slower than float32.
+
+    On a CPU: by AVX-512 bfloat16 or AMX.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def round_convolutions(precision: Precision) -> None:

@@ -61,7 +61,7 @@ def teach(
     """
     runtime = runtime or Runtime()
     classes = len(data.classes)
-    network = make_network(config.network, data.shape, classes, runtime.precision)
+    network = make_network(config.network, data.shape, classes, runtime.arithmetic)
     folder = writable_folder(out)
     check_classifier(network, config)
     ours = identity(data, network, config, runtime, seed)
@@ -106,7 +106,7 @@ def identity(
         "data": data.describe(),
         "network": network.spec,
         "parameters": network.layout.total,
-        "precision": runtime.precision,
+        "precision": runtime.arithmetic,
         "settings": config.decisive(),
         "seed": seed,
     }
