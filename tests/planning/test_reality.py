@@ -15,6 +15,7 @@ import datm
 SETTINGS = {
     "data.transform": "normalise",
     "device": "cpu",
+    "precision": "float32",
     "compile": "false",
     "ipc": "30",
     "teach.teachers": "1",
