@@ -106,7 +106,7 @@ class Taken:
         scores = Predictor.scores
 
         def counted(predictor, params, images, reference):
-            self.counts["scores", CHUNK, 1] += math.ceil(len(images) / CHUNK)
+            self.counts["scores", min(CHUNK, len(images)), 1] += math.ceil(len(images) / CHUNK)
             return scores(predictor, params, images, reference)
 
         monkeypatch.setattr(Predictor, "scores", counted)

@@ -15,6 +15,11 @@ STATISTICS_PIXELS = 2**21
 """Pixels of the sample that batch statistics come from (2,048 images of 32x32): it is one batch."""
 
 
+def chunk_of(count: int, compile: bool) -> int:
+    """How many of `count` images are scored at once: of few no more, if nothing is compiled."""
+    return CHUNK if compile or count > CHUNK else count
+
+
 class Predictor:
     """Class scores of a network over many images, in chunks of one size (so it compiles once)."""
 
@@ -36,8 +41,7 @@ class Predictor:
             statistics = self.network.statistics(params, _sample(reference))
         parts = []
         for chunk in torch.split(images, CHUNK):
-            full = self._static or len(images) > CHUNK
-            missing = CHUNK - len(chunk) if full else 0
+            missing = chunk_of(len(images), self._static) - len(chunk)
             padded = torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
             # Cloned: on a GPU the next call of any compiled function overwrites the scores.
             parts.append(self._forward(params, padded, statistics)[: len(chunk)].clone())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datm.batches import BatchStream
 from datm.evaluation import Protocol
 from datm.evaluation.made import CHOSEN, SYNTHETIC
-from datm.networks.accuracy import CHUNK, STATISTICS_PIXELS
+from datm.networks.accuracy import CHUNK, STATISTICS_PIXELS, chunk_of
 from datm.planning.outline import Kind, Outline, Step, Work
 
 GRADIENTS = {"sgd": 1, "ftd": 2}
@@ -220,9 +220,10 @@ def _judged(outline: Outline, network: str, images: int, reference: int, times: 
         return Counter()
     _, height, width = outline.sizes.shape
     sample = min(reference, max(1, STATISTICS_PIXELS // (height * width)))
+    chunk = chunk_of(images, outline.recipe.runtime.compile)
     return Counter(
         {
-            Step("scores", network, CHUNK): times * math.ceil(images / CHUNK),
+            Step("scores", network, chunk): times * math.ceil(images / chunk),
             Step("statistics", network, sample): times,
         }
     )
