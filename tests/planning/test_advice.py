@@ -33,10 +33,10 @@ def option_in(text: str) -> tuple[str, int]:
 
 
 def with_option(name: str, value: int) -> Recipe:
-    return load_config("cifar10-ipc50", {name: str(value)})
+    return load_config("cifar10-ipc50", {"precision": "float32", name: str(value)})
 
 
-RECIPE = load_config("cifar10-ipc50", {})
+RECIPE = load_config("cifar10-ipc50", {"precision": "float32"})
 
 
 def test_nothing_is_said_where_it_fits() -> None:
@@ -119,7 +119,7 @@ def test_a_short_run_gets_no_hints() -> None:
 def test_the_longest_stage_is_named_with_what_would_shorten_it(
     stage: str, seldom: dict[str, str]
 ) -> None:
-    recipe = load_config("cifar10-ipc10", {**seldom, "device": "cpu"})
+    recipe = load_config("cifar10-ipc10", {**seldom, "device": "cpu", "precision": "float32"})
     outline = outline_of(recipe)
     costs = costs_of(outline, seconds=0.1)
     text = " ".join(

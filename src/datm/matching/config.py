@@ -68,7 +68,7 @@ class MatchConfig:
         default=0.0,
         ge=0,
         le=1,
-        description="share of the outer loss that is the student's cross-entropy on real training"
+        description="share of the outer loss that is the student's loss on real training"
         " images, relative to chance (Wang 2018); the rest is the matching loss",
     )
     data_batch: int = Field(
