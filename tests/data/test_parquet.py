@@ -277,8 +277,8 @@ def cifar10() -> Path:
     default = Path(__file__).parents[2].parent / "shared/data/cifar10"
     folder = Path(os.environ.get("DATM_CIFAR10", default))
     if not folder.is_dir():
-        # Real data are no part of the repository; the format itself is tested on made-up files.
-        pytest.skip(f"no CIFAR-10 at {folder} (DATM_CIFAR10 names another place)")
+        reason = "real data are no part of the repository, the format is tested on made-up files"
+        pytest.skip(f"{reason}; no CIFAR-10 at {folder} (DATM_CIFAR10 names another place)")
     return folder
 
 
