@@ -83,7 +83,7 @@ def ingredients(recipe: Recipe) -> Comparison:
         "segments twice as long": worth(2, match__inner_steps=2 * n, match__teacher_epochs=2 * m),
         "nearest step (ATT)": worth(1, match__nearest="true"),
         "quarter of the parameters skipped (EDF)": worth(1, match__skip_lowest=0.25),
-        "mirrored segments too": worth(1, match__mirror="true"),
+        "flipped segments too": worth(1, match__flip="true"),
         "half of the loss on real images": worth(1, match__data_share=0.5),
         "all of the loss on real images": worth(1, match__data_share=1),
         "labels fixed": worth(1, distill__labels="fixed"),

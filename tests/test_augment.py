@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +11,6 @@ from torch import Tensor
 from datm.augment import (
     OPERATIONS,
     Augmentation,
-    Augmentations,
-    SideBySide,
     draw_augmentation,
     parse_strategy,
 )
@@ -321,47 +318,3 @@ def test_none_leaves_the_images_alone() -> None:
 def test_a_draw_for_another_number_of_images_fails(operation: str) -> None:
     with pytest.raises(RuntimeError):
         drawn(operation, 4)(images_of((3, 8, 8)))
-
-
-def test_a_block_of_steps_is_each_step_by_itself() -> None:
-    """Values and pull-back; operations repeat, and the block begins in the middle."""
-    draw = generator(0, "block")
-    steps = [draw_augmentation("_".join(OPERATIONS), 3, draw) for _ in range(12)]
-    assert len({step.operation for step in steps}) < len(steps)
-    whole = Augmentations.of(steps)
-    images = torch.rand(9, 3, 2, 8, 6, dtype=torch.float64, requires_grad=True)
-    block, each = whole.block(2, images), [whole(2 + k, images[k]) for k in range(9)]
-    torch.testing.assert_close(block, torch.stack(each))
-    direction = torch.rand_like(block)
-    pulled = [
-        torch.autograd.grad(result, images, direction)[0] for result in (block, torch.stack(each))
-    ]
-    torch.testing.assert_close(*pulled)
-
-
-def test_students_side_by_side_have_their_own_draws() -> None:
-    sides = [
-        Augmentations.of([draw_augmentation("flip_colour_cutout", 3, generator(0, g))] * 4)
-        for g in range(3)
-    ]
-    images = torch.rand(3, 2, 3, 1, 8, 8, dtype=torch.float64)
-    beside = SideBySide(tuple(sides))
-    expected = torch.stack([side.block(1, own) for side, own in zip(sides, images, strict=True)])
-    torch.testing.assert_close(beside.block(1, images), expected)
-    torch.testing.assert_close(beside(1, images[:, 0]), expected[:, 0])
-
-
-def test_mirrored_steps_are_the_steps_of_mirrored_images() -> None:
-    """By step, as a block, and beside students that are not mirrored."""
-    draw = generator(0, "mirrored")
-    plain = Augmentations.of([draw_augmentation("_".join(OPERATIONS), 3, draw) for _ in range(6)])
-    mirrored = replace(plain, mirrored=True)
-    images = torch.rand(4, 3, 2, 8, 6, dtype=torch.float64)
-    expected = plain.block(1, images.flip(-1))
-    torch.testing.assert_close(mirrored.block(1, images), expected)
-    torch.testing.assert_close(mirrored(3, images[2]), expected[2])
-    assert not torch.allclose(plain.block(1, images), expected)
-    beside, twice = SideBySide((plain, mirrored)), torch.stack([images, images])
-    both = torch.stack([plain.block(1, images), expected])
-    torch.testing.assert_close(beside.block(1, twice), both)
-    torch.testing.assert_close(beside(2, twice[:, 1]), both[:, 1])

@@ -136,7 +136,7 @@ def distilled():
     )
 
 
-def test_mirrored_segments_are_refused_before_teachers_without_flips_are_trained() -> None:
-    check_teaching(mini_recipe(match__mirror="true", teach__augmentation="flip_crop"))
-    with pytest.raises(InputError, match=r"match\.mirror: the teachers' augmentation, crop, has"):
-        check_teaching(mini_recipe(match__mirror="true", teach__augmentation="crop"))
+def test_flipped_segments_are_refused_before_teachers_without_flips_are_trained() -> None:
+    check_teaching(mini_recipe(match__flip="true", teach__augmentation="flip_crop"))
+    with pytest.raises(InputError, match=r"match\.flip: the teachers' augmentation, crop, has"):
+        check_teaching(mini_recipe(match__flip="true", teach__augmentation="crop"))

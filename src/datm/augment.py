@@ -46,12 +46,12 @@ class Augmentation:
 class Augmentations:
     """One drawn operation for each of N inner steps; uniforms [N, B, 3].
 
-    mirrored: all images are mirrored left to right before.
+    flipped: all images are flipped left to right before.
     """
 
     operations: tuple[str, ...]
     uniforms: Tensor
-    mirrored: bool = False
+    flipped: bool = False
 
     @classmethod
     def of(cls, draws: Sequence[Augmentation]) -> "Augmentations":
@@ -69,8 +69,8 @@ class Augmentations:
         return together(draws, self.turned(images))
 
     def turned(self, images: Tensor) -> Tensor:
-        """`images` [..., W], mirrored or not."""
-        return images.flip(-1) if self.mirrored else images
+        """`images` [..., W], flipped or not."""
+        return images.flip(-1) if self.flipped else images
 
     def __getitem__(self, step: int) -> Augmentation:
         return Augmentation(self.operations[step], self.uniforms[step])
@@ -92,8 +92,8 @@ class SideBySide:
         return together(draws, self.turned(images).flatten(0, 1)).view(images.shape)
 
     def turned(self, images: Tensor) -> Tensor:
-        """`images` [G, ..., W], mirrored or not, each student's by itself."""
-        if not any(own.mirrored for own in self.own):
+        """`images` [G, ..., W], flipped or not, each student's by itself."""
+        if not any(own.flipped for own in self.own):
             return images
         return torch.stack([own.turned(part) for own, part in zip(self.own, images, strict=True)])
 

@@ -10,7 +10,7 @@ from datm.config import Field, differences, load_config
 from datm.config.validate import shown
 from datm.data import DataSet, load
 from datm.distillation.initial import check_ipc
-from datm.distillation.segments import check_mirror
+from datm.distillation.segments import check_flip
 from datm.errors import InputError
 from datm.evaluation.made import CHOSEN
 from datm.matching import make_distance
@@ -132,7 +132,7 @@ def _check_features(what: str, network: Network) -> None:
 def check_teaching(recipe: "Recipe") -> None:
     """The teachers that the recipe will train allow the segments that it matches."""
     check_window(recipe, recipe.teach.epochs, "teach.epochs is")
-    check_mirror(recipe.distill.match, recipe.teach.augmentation)
+    check_flip(recipe.distill.match, recipe.teach.augmentation)
 
 
 def check_window(recipe: "Recipe", epochs: int, where: str) -> None:
@@ -169,7 +169,7 @@ def check_trajectories(
             "the end first."
         )
     check_window(recipe, trajectories.epochs, f"the teachers in {path} have")
-    check_mirror(recipe.distill.match, trajectories.augmentation)
+    check_flip(recipe.distill.match, trajectories.augmentation)
 
 
 def check_distilled(distilled: "DistilledSet", recipe: "Recipe", data: DataSet, path: Path) -> None:

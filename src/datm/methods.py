@@ -29,7 +29,7 @@ LAST_TENTH = 10.0
 """An exponential average over the last tenth of the updates: 0.999 for 10,000 of them, FTD's."""
 
 MATCHING = (
-    *("gradient", "skip_depth", "skip_lowest", "nearest", "mirror", "data_share"),
+    *("gradient", "skip_depth", "skip_lowest", "nearest", "flip", "data_share"),
     *("backbone_weight", "classifier_weight", "prior_correction"),
 )
 TEACHING = ("optimiser", "order", "classifier")

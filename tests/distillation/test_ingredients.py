@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,9 +88,8 @@ def test_the_average_is_what_is_judged_and_kept(
     assert made.validate(moved) == made.validate(replace(moved, images=begun.images))
 
 
-def test_the_settings_of_the_distance_reach_the_matching(
-    digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def outer_losses(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The outer loss of every segment that is matched from now on."""
     found = []
 
     def recorded(*arguments: object) -> object:
@@ -97,6 +97,13 @@ def test_the_settings_of_the_distance_reach_the_matching(
         return match_gradient(*arguments)
 
     monkeypatch.setattr(job, "match_gradient", recorded)
+    return found
+
+
+def test_the_settings_of_the_distance_reach_the_matching(
+    digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = outer_losses(monkeypatch)
     match = replace(DISTILL.match, skip_depth=0.5, nearest=True)
     distill(digits, teachers, replace(DISTILL, match=match, iterations=1), out=tmp_path)
     [distance] = found
@@ -205,26 +212,26 @@ def test_a_run_with_falling_rates_cannot_be_made_longer(
         distill(digits, teachers, longer, out=tmp_path)
 
 
-def test_every_second_segment_is_mirrored(teachers: Trajectories) -> None:
+def test_every_second_segment_is_flipped(teachers: Trajectories) -> None:
     """And nothing else is drawn differently."""
     plain = Segments(teachers, DISTILL.match, 10, 20, 0, torch.device("cpu"))
-    both = Segments(teachers, replace(DISTILL.match, mirror=True), 10, 20, 0, torch.device("cpu"))
+    both = Segments(teachers, replace(DISTILL.match, flip=True), 10, 20, 0, torch.device("cpu"))
     count = 0
     for iteration in range(200):
         [one], [other] = plain(iteration), both(iteration)
         assert (one.segment, one.augment.operations) == (other.segment, other.augment.operations)
         assert torch.equal(one.augment.uniforms, other.augment.uniforms)
         assert torch.equal(one.batches, other.batches)
-        assert not one.augment.mirrored
-        count += other.augment.mirrored
+        assert not one.augment.flipped
+        count += other.augment.flipped
     assert 70 < count < 130
 
 
-def test_teachers_that_saw_no_mirror_images_cannot_be_mirrored(
+def test_teachers_that_saw_no_flipped_images_cannot_be_flipped(
     digits: DataSet, teachers: Trajectories, tmp_path: Path
 ) -> None:
-    config = replace(DISTILL, match=replace(DISTILL.match, mirror=True))
-    with pytest.raises(InputError, match=r"match\.mirror: .* crop_scale_rotate, has no flip"):
+    config = replace(DISTILL, match=replace(DISTILL.match, flip=True))
+    with pytest.raises(InputError, match=r"match\.flip: .* crop_scale_rotate, has no flip"):
         distill(digits, teachers, config, out=tmp_path / "distilled")
     assert not (tmp_path / "distilled").exists()
 
@@ -233,13 +240,7 @@ def test_real_training_images_reach_the_outer_loss(
     digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others in every iteration, in the training space, with their own hard labels."""
-    found = []
-
-    def recorded(*arguments: object) -> object:
-        found.append(arguments[-1])
-        return match_gradient(*arguments)
-
-    monkeypatch.setattr(job, "match_gradient", recorded)
+    found = outer_losses(monkeypatch)
     match = replace(DISTILL.match, data_share=0.5, data_batch=7)
     distill(digits, teachers, replace(DISTILL, match=match, iterations=3), out=tmp_path)
     space = digits.transform(digits.train.images)

@@ -20,7 +20,7 @@ from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
 from datm.distillation.initial import check_ipc
 from datm.distillation.job import Job
-from datm.distillation.segments import check_mirror
+from datm.distillation.segments import check_flip
 from datm.distillation.state import State, load_state, save_state
 from datm.errors import InputError
 from datm.matching import MatchGradient, upper_epoch
@@ -72,7 +72,7 @@ def distill(
 def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> None:
     """Raises InputError where data, trajectories and settings do not fit together."""
     check_ipc(data, config.ipc)
-    check_mirror(config.match, trajectories.augmentation)
+    check_flip(config.match, trajectories.augmentation)
     theirs = trajectories.manifest["data"]
     for name, ours in data.describe().items():
         if theirs.get(name) != ours:

@@ -53,15 +53,15 @@ class Draw:
         )
 
 
-def check_mirror(match: MatchConfig, augmentation: str) -> None:
-    """Raises InputError where mirrored segments are asked for of teachers that saw no such images.
+def check_flip(match: MatchConfig, augmentation: str) -> None:
+    """Raises InputError where flipped segments are asked for of teachers that saw no such images.
 
     augmentation: the teachers'.
     """
-    if match.mirror and "flip" not in parse_strategy(augmentation):
+    if match.flip and "flip" not in parse_strategy(augmentation):
         raise InputError(
-            f"match.mirror: the teachers' augmentation, {augmentation}, has no flip, so a mirror"
-            " image may be of another class; leave match.mirror out or teach with flip."
+            f"match.flip: the teachers' augmentation, {augmentation}, has no flip, so a flipped"
+            " image may be of another class; leave match.flip out or teach with flip."
         )
 
 
@@ -123,10 +123,10 @@ class Segments:
             )
             for step in range(match.inner_steps)
         ]
-        # Flipping kernels makes of a teacher that of mirrored images. Flipping images instead does
+        # Flipping kernels makes of a teacher that of flipped images. Flipping images instead does
         # the same in any network, and the matching loss does not know the difference.
-        mirrored = match.mirror and bool(torch.rand((), generator=generator(*path, "mirror")) < 0.5)
-        augment = replace(Augmentations.of(drawn), mirrored=mirrored)
+        flipped = match.flip and bool(torch.rand((), generator=generator(*path, "flip")) < 0.5)
+        augment = replace(Augmentations.of(drawn), flipped=flipped)
         chosen = match.data_batch if match.data_share else 0
         real = torch.randint(self._real, (chosen,), generator=generator(*path, "real"))
         return Draw(segment, start, target, stream.stack(match.inner_steps), augment, real)

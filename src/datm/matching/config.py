@@ -29,10 +29,10 @@ class MatchConfig:
     )
     last_upper: int = Field(default=20, gt=0, description="T+, upper bound in the end")
     expansion: int = Field(default=0, ge=0, description="iterations over which T grows to T+")
-    mirror: bool = Field(
+    flip: bool = Field(
         default=False,
-        description="every second segment on mirrored images, as a mirrored teacher's: worth twice"
-        " as many teachers where mirror images are as likely",
+        description="every second segment on images flipped left to right, as a flipped teacher's: worth twice"
+        " as many teachers where flipped images are as likely",
     )
     segments: int = Field(default=1, gt=0, description="segments averaged per update")
     skip_depth: float = Field(

@@ -1,4 +1,4 @@
-"""A mirrored segment is that of a teacher with mirrored weights: a symmetry of convolutions."""
+"""A flipped segment is that of a teacher with flipped weights: a symmetry of convolutions."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from datm.networks import make_network
 
 
-def mirrored(params: Tensor) -> Tensor:
+def flipped(params: Tensor) -> Tensor:
     """Every kernel [out, in, 3, 3] and every class's map [c, h, w] of the last layer, flipped."""
     *blocks, weight, bias = make_network(SMALL, SHAPE, CLASSES).layout.unflatten(params)
     turned = [block.flip(-1) if block.ndim == 4 else block for block in blocks]
@@ -17,13 +17,13 @@ def mirrored(params: Tensor) -> Tensor:
     return torch.cat([part.flatten() for part in turned])
 
 
-def test_mirrored_images_or_mirrored_weights() -> None:
-    """Loss and all gradients, by the images before they are mirrored."""
+def test_flipped_images_or_flipped_weights() -> None:
+    """Loss and all gradients, by the images before they are flipped."""
     problem = random_segment(0, steps=3, batch=4, strategy="none")
-    by_images = replace(problem, augment=replace(problem.augment, mirrored=True))
-    by_weights = replace(problem, start=mirrored(problem.start), target=mirrored(problem.target))
+    by_images = replace(problem, augment=replace(problem.augment, flipped=True))
+    by_weights = replace(problem, start=flipped(problem.start), target=flipped(problem.target))
     found, expected = by_images.match("exact"), by_weights.match("exact")
     for name in ("loss", "images_grad", "logits_grad", "step_size_grad"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
-    torch.testing.assert_close(mirrored(found.student), expected.student)
+    torch.testing.assert_close(flipped(found.student), expected.student)
     assert not torch.allclose(found.images_grad, problem.match("exact").images_grad)
