@@ -31,8 +31,8 @@ class MatchConfig:
     expansion: int = Field(default=0, ge=0, description="iterations over which T grows to T+")
     flip: bool = Field(
         default=False,
-        description="every second segment on images flipped left to right, as a flipped teacher's: worth twice"
-        " as many teachers where flipped images are as likely",
+        description="every second segment on images flipped left to right, as a flipped teacher's:"
+        " worth twice as many teachers where flipped images are as likely",
     )
     segments: int = Field(default=1, gt=0, description="segments averaged per update")
     skip_depth: float = Field(
