@@ -1,6 +1,7 @@
 """Jobs on a few digits that take well under a second, and what tests compare them by."""
 
 import hashlib
+import inspect
 import os
 import signal
 import subprocess
@@ -11,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from datm.data import DataSet, Split, load_data
-from datm.distillation import DistillConfig
-from datm.matching import MatchConfig
-from datm.networks import ConvNet
+from datm.distillation import DistillConfig, job
+from datm.matching import MatchConfig, MatchGradient, match_gradient
+from datm.networks import ConvNet, make_network
 from datm.runtime.logs import Console
 from datm.teaching import TeachConfig
 
@@ -47,6 +49,27 @@ DISTILL = DistillConfig(
     validate_epochs=15,
     checkpoint_every=2,
 )
+
+
+INITIAL = make_network(NETWORK, (1, 8, 8), 10).initial
+"""Fresh weights of the network above, on digits."""
+
+
+class Recorded:
+    """The arguments of every gradient that a distillation asks for from now on, by name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[dict[str, Any]] = []
+        signature = inspect.signature(match_gradient)
+
+        def recorded(*arguments: Any) -> MatchGradient:
+            self.calls.append(signature.bind(*arguments).arguments)
+            return match_gradient(*arguments)
+
+        monkeypatch.setattr(job, "match_gradient", recorded)
+
+    def each(self, name: str) -> list[Any]:
+        return [call[name] for call in self.calls]
 
 
 def small_digits(train: int = 10, held_out: int = 3) -> DataSet:

@@ -22,7 +22,7 @@ from datm.runtime.device import Runtime
 from datm.runtime.files import load_tensors, read_json, read_json_lines
 from datm.runtime.seeds import derived_seed
 from datm.teaching import Trajectories, teach
-from small_jobs import AUGMENTATION, DISTILL, NETWORK, TEACH, small_digits, tree
+from small_jobs import AUGMENTATION, DISTILL, INITIAL, NETWORK, TEACH, small_digits, tree
 
 
 def validations(out: Path) -> list[tuple[int, float, bool]]:
@@ -281,8 +281,10 @@ def test_segments_side_by_side_are_those_matched_one_at_a_time(tmp_path: Path) -
 def test_draws_made_ahead_are_the_same(tmp_path: Path) -> None:
     teachers = teach(small_digits(10, 3), TEACH, out=tmp_path)
     match = replace(DISTILL.match, segments=2)
-    plain = Segments(teachers, match, 10, 20, seed=0, device=torch.device("cpu"))
-    ahead = Segments(teachers, match, 10, 20, seed=0, device=torch.device("cpu"), ahead=True)
+    plain = Segments(teachers, INITIAL, match, 10, 20, seed=0, device=torch.device("cpu"))
+    ahead = Segments(
+        teachers, INITIAL, match, 10, 20, seed=0, device=torch.device("cpu"), ahead=True
+    )
     for iteration in (0, 1, 2, 7, 3):  # in order, and after jumps
         for one, other in zip(plain(iteration), ahead(iteration), strict=True):
             assert one.segment == other.segment

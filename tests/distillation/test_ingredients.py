@@ -2,26 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from test_updates import CONFIG, Given, iterates
 
 from datm.data import DataSet
-from datm.distillation import distill, job
+from datm.distillation import distill
 from datm.distillation.initial import ask_teachers
 from datm.distillation.job import Job
 from datm.distillation.segments import Segments
 from datm.errors import InputError
-from datm.matching import Span, match_gradient
+from datm.matching import Span
 from datm.matching.objective import hard_logits
 from datm.networks import make_network
 from datm.runtime.device import Runtime
 from datm.runtime.files import load_tensors
 from datm.runtime.logs import QUIET
 from datm.teaching import Trajectories
-from small_jobs import DISTILL, tree
+from small_jobs import DISTILL, INITIAL, Recorded, tree
 
 
 @pytest.mark.parametrize("labels", ["fixed", "hard"])
@@ -88,25 +87,13 @@ def test_the_average_is_what_is_judged_and_kept(
     assert made.validate(moved) == made.validate(replace(moved, images=begun.images))
 
 
-def outer_losses(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The outer loss of every segment that is matched from now on."""
-    found = []
-
-    def recorded(*arguments: object) -> object:
-        found.append(arguments[-1])
-        return match_gradient(*arguments)
-
-    monkeypatch.setattr(job, "match_gradient", recorded)
-    return found
-
-
 def test_the_settings_of_the_distance_reach_the_matching(
     digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = outer_losses(monkeypatch)
+    found = Recorded(monkeypatch)
     match = replace(DISTILL.match, skip_depth=0.5, nearest=True)
     distill(digits, teachers, replace(DISTILL, match=match, iterations=1), out=tmp_path)
-    [distance] = found
+    [distance] = found.each("distance")
     total = make_network(teachers.network, digits.shape, 10).layout.total
     assert distance.nearest
     assert distance.spans == (Span(round(total / 2), total),)
@@ -214,8 +201,10 @@ def test_a_run_with_falling_rates_cannot_be_made_longer(
 
 def test_every_second_segment_is_flipped(teachers: Trajectories) -> None:
     """And nothing else is drawn differently."""
-    plain = Segments(teachers, DISTILL.match, 10, 20, 0, torch.device("cpu"))
-    both = Segments(teachers, replace(DISTILL.match, flip=True), 10, 20, 0, torch.device("cpu"))
+    plain = Segments(teachers, INITIAL, DISTILL.match, 10, 20, 0, torch.device("cpu"))
+    both = Segments(
+        teachers, INITIAL, replace(DISTILL.match, flip=True), 10, 20, 0, torch.device("cpu")
+    )
     count = 0
     for iteration in range(200):
         [one], [other] = plain(iteration), both(iteration)
@@ -234,39 +223,3 @@ def test_teachers_that_saw_no_flipped_images_cannot_be_flipped(
     with pytest.raises(InputError, match=r"match\.flip: .* crop_scale_rotate, has no flip"):
         distill(digits, teachers, config, out=tmp_path / "distilled")
     assert not (tmp_path / "distilled").exists()
-
-
-def test_real_training_images_reach_the_outer_loss(
-    digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Others in every iteration, in the training space, with their own hard labels."""
-    found = outer_losses(monkeypatch)
-    match = replace(DISTILL.match, data_share=0.5, data_batch=7)
-    distill(digits, teachers, replace(DISTILL, match=match, iterations=3), out=tmp_path)
-    space = digits.transform(digits.train.images)
-    drawn = []
-    for loss in found:
-        assert loss.share == 0.5
-        apart = (loss.images.flatten(1)[:, None] - space.flatten(1)).abs().sum(2)
-        rows = apart.argmin(1)
-        assert apart.min(1).values.max() < 1e-5
-        assert torch.equal(loss.logits, hard_logits(digits.train.labels[rows], 10))
-        drawn.append(tuple(rows.tolist()))
-    assert len({*drawn}) == 3
-    assert all(len(rows) == 7 for rows in drawn)
-
-
-def test_a_run_on_real_images_stopped_half_way_continues_to_the_same_bits(
-    digits: DataSet, teachers: Trajectories, tmp_path: Path
-) -> None:
-    config = replace(DISTILL, match=replace(DISTILL.match, data_share=1, segments=2))
-    distill(digits, teachers, config, out=tmp_path / "whole")
-    for iterations in (3, config.iterations):
-        distill(digits, teachers, replace(config, iterations=iterations), out=tmp_path / "halves")
-    name = "distilled/last.safetensors"
-    assert tree(tmp_path / "whole")[name] == tree(tmp_path / "halves")[name]
-    runtime = Runtime(side_by_side=2)
-    distill(digits, teachers, config, out=tmp_path / "beside", runtime=runtime)
-    alone, beside = (load_tensors(tmp_path / run / name) for run in ("whole", "beside"))
-    for key in alone:
-        torch.testing.assert_close(alone[key], beside[key], rtol=1e-3, atol=1e-4)

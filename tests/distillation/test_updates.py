@@ -90,15 +90,17 @@ def iterates(
 def by_torch(
     first: dict[str, Tensor], config: DistillConfig, gradients: list[MatchGradient]
 ) -> dict[str, Tensor]:
-    """torch.optim.SGD with three parameter groups on the same gradients."""
+    """torch.optim with three parameter groups on the same gradients."""
     values = {name: first[name].clone().requires_grad_() for name in NAMES}
-    optimiser = torch.optim.SGD(
-        [
-            {"params": [values["images"]], "lr": config.images_lr, "momentum": 0.5},
-            {"params": [values["logits"]], "lr": config.labels_lr, "momentum": 0.9},
-            {"params": [values["step_size"]], "lr": config.step_size_lr, "momentum": 0.3},
-        ]
-    )
+    rates = config.images_lr, config.labels_lr, config.step_size_lr
+    momenta = config.images_momentum, config.labels_momentum, config.step_size_momentum
+    groups = [
+        {"params": [values[name]], "lr": rate, "momentum": momentum, "betas": (momentum, 0.99)}
+        for name, rate, momentum in zip(NAMES, rates, momenta, strict=True)
+    ]
+    optimiser: torch.optim.Optimizer = torch.optim.SGD(groups)
+    if config.optimiser == "adam":
+        optimiser = torch.optim.Adam(groups, eps=1e-12)
     for gradient in gradients:
         for name in NAMES:
             values[name].grad = getattr(gradient, f"{name}_grad").clone()
@@ -113,12 +115,18 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_updates_are_those_of_torch_optim(
-    digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    optimiser: str,
+    digits: DataSet,
+    teachers: Trajectories,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = Given()
-    first, last, lines = iterates(monkeypatch, digits, teachers, tmp_path, CONFIG, given)
-    assert_close(last, by_torch(first, CONFIG, given.given))
+    config = replace(CONFIG, optimiser=optimiser)
+    first, last, lines = iterates(monkeypatch, digits, teachers, tmp_path, config, given)
+    assert_close(last, by_torch(first, config, given.given))
     assert (last["images"] - first["images"]).norm() > 10
     for line, gradient in zip(lines, given.given, strict=True):
         assert line["images_grad_norm"] == pytest.approx(float(gradient.images_grad.norm()))

@@ -38,7 +38,7 @@ class Segment:
         return match_gradient(
             changed.get("loss", self.loss),
             self.start,
-            self.target,
+            changed.get("target", self.target),
             changed.get("images", self.images),
             changed.get("logits", self.logits),
             changed.get("step_size", self.step_size),
@@ -46,6 +46,7 @@ class Segment:
             method,
             self.augment,
             changed.get("distance"),
+            changed.get("first", 0),
         )
 
     def to(self, dtype: torch.dtype) -> "Segment":

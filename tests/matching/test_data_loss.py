@@ -1,4 +1,4 @@
-"""Real images in the outer loss: the same adjoint from another beginning."""
+"""Real images as the outer loss, and truncation: the same adjoint from another beginning."""
 
 import math
 from dataclasses import replace
@@ -22,37 +22,28 @@ def real(seed: int, count: int = 5) -> tuple[Tensor, Tensor]:
     return images, hard_logits(torch.randint(CLASSES, (count,), generator=draw), CLASSES).double()
 
 
-def outer(segment: Segment, share: float, distance: Distance | None = None) -> DataLoss:
-    return DataLoss(distance or Distance(), share, Student(segment.loss), *real(0))
+def outer(segment: Segment) -> DataLoss:
+    return DataLoss(Student(segment.loss), *real(0))
 
 
-@pytest.mark.parametrize("share", [0.3, 1.0])
-@pytest.mark.parametrize("nearest", [False, True])
-def test_the_exact_gradient_is_the_unrolled_one(share: float, nearest: bool) -> None:
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_the_exact_gradient_is_the_unrolled_one(first: int) -> None:
     segment = random_segment(0, steps=4, batch=3)
-    loss = outer(segment, share, Distance(nearest=nearest))
-    ours, theirs = (segment.match(method, distance=loss) for method in ("exact", "unrolled"))
+    changed = {"target": outer(segment), "first": first}
+    ours, theirs = (segment.match(method, **changed) for method in ("exact", "unrolled"))
     torch.testing.assert_close(ours.loss, theirs.loss)
     for name in GRADIENTS:
         assert difference(getattr(ours, name), getattr(theirs, name)) < 1e-10, name
 
 
-def test_the_loss_is_the_mean_of_the_matching_loss_and_the_cross_entropy() -> None:
-    """The latter by hand: minus the log of the probability of every image's class, over log K."""
+def test_the_loss_is_the_cross_entropy_relative_to_chance() -> None:
+    """By hand: minus the log of the probability of every image's class, over log K."""
     segment = random_segment(1, steps=2, batch=3)
-    plain, found = segment.match("exact"), segment.match("exact", distance=outer(segment, 0.25))
+    found = segment.match("exact", target=outer(segment))
     images, logits = real(0)
     scores = make_network(SMALL, SHAPE, CLASSES)(found.student, images)
     chosen = scores.log_softmax(1)[torch.arange(len(images)), logits.argmax(1)]
-    expected = 0.75 * plain.loss - 0.25 * chosen.mean() / math.log(CLASSES)
-    torch.testing.assert_close(found.loss, expected)
-
-
-def test_a_share_of_zero_is_the_matching_loss() -> None:
-    segment = random_segment(2, steps=2, batch=3)
-    plain, found = segment.match("exact"), segment.match("exact", distance=outer(segment, 0))
-    for name in ("loss", *GRADIENTS):
-        torch.testing.assert_close(getattr(found, name), getattr(plain, name))
+    torch.testing.assert_close(found.loss, -chosen.mean() / math.log(CLASSES))
 
 
 def test_whoever_guesses_has_a_loss_of_one() -> None:
@@ -60,8 +51,44 @@ def test_whoever_guesses_has_a_loss_of_one() -> None:
     segment = random_segment(3, steps=1, batch=3)
     network = make_network(SMALL, SHAPE, CLASSES)
     nothing = torch.zeros(network.layout.total, dtype=torch.float64)
-    loss, _ = outer(segment, 1).gradient(nothing, segment.start, segment.target)
+    loss, _ = outer(segment).gradient(nothing)
     torch.testing.assert_close(loss, torch.ones((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("block", [1, 2**20])
+@pytest.mark.parametrize("nearest", [False, True])
+@pytest.mark.parametrize("method", ["exact", "tesla", "unrolled"])
+def test_truncated_it_is_the_gradient_of_a_student_that_began_later(
+    method: str, nearest: bool, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of five steps by hand, then three whole; the distance is relative to the first start."""
+    monkeypatch.setattr("datm.matching.problem.BLOCK", block)
+    segment = random_segment(4, steps=5, batch=3)
+    loss = Student(segment.loss)
+    theta, augment = segment.start, segment.augment
+    assert augment is not None
+    for step in range(2):
+        rows = segment.batches[step]
+        gradient, _ = loss.gradient(
+            theta, augment(step, segment.images[rows]), segment.logits[rows]
+        )
+        theta = theta - segment.step_size * gradient
+    later = replace(
+        segment,
+        start=theta,
+        batches=segment.batches[2:],
+        augment=lambda step, images: augment(step + 2, images),
+    )
+    distance = Distance(nearest=nearest)
+    whole = segment.match(method, distance=distance, first=2)
+    rest = later.match(method, distance=distance)
+    scale = (theta - segment.target).square().sum() / (
+        segment.start - segment.target
+    ).square().sum()
+    torch.testing.assert_close(whole.student, rest.student)
+    for name in ("loss", *GRADIENTS):
+        assert difference(getattr(whole, name), scale * getattr(rest, name)) < 1e-10, name
+    assert difference(whole.images_grad, segment.match(method).images_grad) > 1e-3
 
 
 @pytest.mark.parametrize("method", ["exact", "tesla"])
@@ -76,17 +103,15 @@ def test_side_by_side_each_student_has_its_own_real_images(method: str) -> None:
     together = match_gradient(
         loss,
         torch.stack([own.start for own in alone]),
-        torch.stack([own.target for own in alone]),
+        DataLoss(loss, *(torch.stack(parts) for parts in zip(*reals, strict=True))),
         shared.images,
         shared.logits,
         shared.step_size,
         torch.stack([own.batches for own in alone]),
         method,
-        distance=DataLoss(
-            Distance(), 0.5, loss, *(torch.stack(parts) for parts in zip(*reals, strict=True))
-        ),
+        first=1,
     )
     for side, (own, images) in enumerate(zip(alone, reals, strict=True)):
-        expected = own.match(method, distance=DataLoss(Distance(), 0.5, loss, *images))
+        expected = own.match(method, target=DataLoss(loss, *images), first=1)
         for name in ("loss", *GRADIENTS):
             torch.testing.assert_close(getattr(together, name)[side], getattr(expected, name))

@@ -41,6 +41,13 @@ def test_bad_arguments(changed: dict[str, Any], text: str) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("first", [-1, len(SEGMENT.batches)])
+def test_nothing_is_differentiated(first: int) -> None:
+    steps = len(SEGMENT.batches)
+    with pytest.raises(InputError, match=rf"^first: {first} is none of the {steps} steps; give 0"):
+        SEGMENT.match("exact", first=first)
+
+
 def test_unknown_method() -> None:
     with pytest.raises(InputError, match=r"^method: 'magic' is not known; use exact, tesla, unr"):
         SEGMENT.match("magic")

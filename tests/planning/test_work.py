@@ -45,7 +45,8 @@ VARIANTS = {
         "match__segments": "2",
     },
     "real images in the outer loss": {
-        "match__data_share": "0.5",
+        "match__data_share": "0.7",
+        "match__data_from": "1",
         "match__data_batch": "37",
         "match__segments": "3",
         "side_by_side": "2",
@@ -187,6 +188,17 @@ def test_the_papers_recipe_in_numbers() -> None:
     assert counts["distil", "gradient", 256] == 51 * 300 * 2
     # distilled, before distillation, random with 3 rates; all data: 195 steps, 176 to choose by
     assert counts["evaluate", "gradient", 256] == 18 * 2000 + 100 * (5 * 195 + 3 * 176)
+
+
+def test_steps_before_those_that_are_differentiated_are_counted_by_their_mean() -> None:
+    """Closed form: half of the last 8,000 iterations, 0 to 60 steps more each."""
+    recipe = outline_of("cifar10-ipc50").recipe
+    changed = replace(recipe.distill.match, data_share=0.5, data_from=2000, data_skip=60)
+    plain = stages(outline_of(recipe))["distil"]
+    more = stages(outline_of(replace(recipe, distill=replace(recipe.distill, match=changed))))
+    found = {(step.batch, step.augmentation): n for step, n in (more["distil"] - plain).items()}
+    strategy = recipe.teach.augmentation
+    assert found == {(500, strategy): 4000 * 30, (512, "none"): 4000}
 
 
 def test_the_baselines_that_are_made_in_numbers() -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from datm.distillation.optimiser import Optimiser
 from datm.matching import MatchConfig
 from datm.runtime.settings import settings
 
@@ -13,9 +14,9 @@ from datm.runtime.settings import settings
 class DistillConfig:
     """What is optimised, and how.
 
-    Learning rates apply to the gradient of the matching loss with respect to the images in the
-    training space, the label logits and the step size. These gradients are tiny, so the rates of
-    the images are large.
+    Learning rates apply to the gradient of the outer loss with respect to the images in the
+    training space, the label logits and the step size. These gradients are tiny, so the images'
+    rates are large with SGD.
     """
 
     ipc: int = Field(default=10, gt=0, description="images per class")
@@ -40,9 +41,14 @@ class DistillConfig:
         description="share of the three learning rates that is left at the last iteration, reached"
         " along half a cosine; 1: constant rates",
     )
-    images_momentum: float = Field(default=0.5, ge=0, lt=1, description="of the images' SGD")
-    labels_momentum: float = Field(default=0.9, ge=0, lt=1, description="of the labels' SGD")
-    step_size_momentum: float = Field(default=0.5, ge=0, lt=1, description="of alpha's SGD")
+    optimiser: Optimiser = Field(
+        default="sgd",
+        description="sgd, or adam: the learning rates then are about the length of a step in every"
+        " entry, whatever the size of its gradients",
+    )
+    images_momentum: float = Field(default=0.5, ge=0, lt=1, description="of the images' updates")
+    labels_momentum: float = Field(default=0.9, ge=0, lt=1, description="of the labels' updates")
+    step_size_momentum: float = Field(default=0.5, ge=0, lt=1, description="of alpha's updates")
     ema: float = Field(
         default=0.0,
         ge=0,

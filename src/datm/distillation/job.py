@@ -20,7 +20,6 @@ from datm.evaluation.train import Protocol, train_network
 from datm.matching import (
     Augment,
     DataLoss,
-    Distance,
     MatchGradient,
     Segment,
     Student,
@@ -104,13 +103,14 @@ class Job:
             logits = opinion.logits[rows] - self.labels_prior
         else:
             logits = opinion.logits[rows]
-        return State.begin(images, logits, self.config.step_size)
+        return State.begin(images, logits, self.config)
 
-    def match(self, state: State) -> list[tuple[Segment, MatchGradient]]:
-        """Match the segments of the iteration that follows `state`."""
+    def match(self, state: State) -> list[tuple[Segment | None, MatchGradient]]:
+        """The gradients of the iteration that follows `state`, with the segments they follow."""
         if self._segments is None:
             self._segments = Segments(
                 self.trajectories,
+                self.network.initial,
                 self.config.match,
                 len(state.images),
                 len(self.data.train),
@@ -119,7 +119,7 @@ class Job:
             )
         draws = self._segments(state.iteration)
         at_once = 1 if self.config.match.gradient == "unrolled" else self.runtime.side_by_side
-        found: list[tuple[Segment, MatchGradient]] = []
+        found: list[tuple[Segment | None, MatchGradient]] = []
         for first in range(0, len(draws), at_once):
             some = draws[first : first + at_once]
             gradients = [self._match(state, some[0])] if len(some) == 1 else self._all(state, some)
@@ -127,55 +127,48 @@ class Job:
         return found
 
     def _match(self, state: State, draw: Draw) -> MatchGradient:
-        ends = draw.start, draw.target
-        return self._gradient(state, *ends, draw.batches, draw.augment, draw.real)
+        return self._gradient(state, draw, draw.augment)
 
     def _all(self, state: State, draws: list[Draw]) -> list[MatchGradient]:
-        """Several segments in one sweep, side by side."""
+        """Several students in one sweep, side by side."""
 
         def stacked(name: str) -> Tensor:
             return torch.stack([getattr(draw, name) for draw in draws])
 
+        together = dataclasses.replace(
+            draws[0],
+            start=stacked("start"),
+            target=stacked("target"),
+            batches=stacked("batches"),
+            real=stacked("real"),
+        )
         augment = SideBySide(tuple(draw.augment for draw in draws))
-        ends = stacked("start"), stacked("target")
-        whole = self._gradient(state, *ends, stacked("batches"), augment, stacked("real"))
+        whole = self._gradient(state, together, augment)
         values = [getattr(whole, field.name) for field in dataclasses.fields(whole)]
         return [MatchGradient(*own) for own in zip(*values, strict=True)]
 
-    def _gradient(
-        self,
-        state: State,
-        start: Tensor,
-        target: Tensor,
-        batches: Tensor,
-        augment: Augment,
-        real: Tensor,
-    ) -> MatchGradient:
+    def _gradient(self, state: State, draw: Draw, augment: Augment) -> MatchGradient:
         return match_gradient(
             self.student,
-            start,
-            target,
+            draw.start,
+            draw.target if draw.segment else self._data_loss(draw.real),
             state.images,
             state.logits,
             state.step_size,
-            batches,
+            draw.batches,
             self.config.match.gradient,
             augment,
-            self._outer(real),
+            self.distance,
+            draw.first,
         )
 
-    def _outer(self, rows: Tensor) -> Distance | DataLoss:
-        """The outer loss, with the real images `rows` [..., R] where they have a share in it."""
-        share = self.config.match.data_share
-        if not share:
-            return self.distance
+    def _data_loss(self, rows: Tensor) -> DataLoss:
+        """The loss on the real images in the rows [..., R]."""
         train = self.data.train
         images = self.data.transform(train.images[rows.flatten()])
         logits = hard_logits(train.labels[rows], len(self.data.classes))
         # As readers of the set judge their networks: nothing is taken off the scores.
-        return DataLoss(
-            self.distance, share, self.reader, images.view(*rows.shape, *images.shape[1:]), logits
-        )
+        return DataLoss(self.reader, images.view(*rows.shape, *images.shape[1:]), logits)
 
     def validate(self, state: State) -> float:
         """Mean validation accuracy of fresh networks trained on the present iterate.

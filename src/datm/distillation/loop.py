@@ -7,6 +7,7 @@ a whole, so a run may stop anywhere and continues to the same bits (on a CPU).
 Letters: N inner steps, B batch, S synthetic images, M epochs a segment spans.
 """
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -145,7 +146,12 @@ def _step(job: Job, state: State, metrics: Metrics | None, console: Console) -> 
     began = time.monotonic()
     config = job.config
     matched = job.match(state)
-    usable = [gradient for _, gradient in matched if _usable(gradient, config.threshold)]
+    # The threshold is one of matching: also a student that does worse than chance says what to do.
+    usable = [
+        gradient
+        for segment, gradient in matched
+        if _usable(gradient, config.threshold if segment else math.inf)
+    ]
     losses = [float(gradient.loss) for _, gradient in matched]
     mean = _mean(usable) if usable else None
     new = state.updated(mean, config) if mean else state
@@ -164,15 +170,17 @@ def _step(job: Job, state: State, metrics: Metrics | None, console: Console) -> 
         seconds=state.seconds + seconds,
     )
     loss = sum(losses) / len(losses)
+    segments = [
+        [segment.teacher, segment.start, value]
+        for (segment, _), value in zip(matched, losses, strict=True)
+        if segment
+    ]
     if metrics and new.iteration % config.log_every == 0:
         metrics.append(
             {
                 "iteration": new.iteration,
-                "loss": loss,
-                "segments": [
-                    [segment.teacher, segment.start, value]
-                    for (segment, _), value in zip(matched, losses, strict=True)
-                ],
+                "loss" if segments else "data_loss": loss,
+                "segments": segments,
                 "upper_epoch": upper_epoch(config.match, state.iteration),
                 "step_size": float(new.step_size),
                 "images_grad_norm": float(mean.images_grad.norm()) if mean else None,

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from datm.distillation.config import DistillConfig
+from datm.distillation.optimiser import Moments, descend
 from datm.errors import InputError
 from datm.matching import MatchGradient
 from datm.runtime.files import load_tensors, save_tensors
@@ -26,7 +27,8 @@ FILE = "state.safetensors"
 class State:
     """All that the next iteration depends on. A new one is made by each update.
 
-    images [S, c, H, W], logits [S, K], step_size []: what is updated; *_velocity: momentum;
+    images [S, c, H, W], logits [S, K], step_size []: what is updated; *_velocity, *_square: the
+    optimiser's moments (see `Moments`; squares are kept by Adam only and otherwise empty);
     average_*: exponential moving averages of them, or they themselves: what is judged;
     best_*: the judged iterate with the highest validation accuracy so far.
     """
@@ -37,12 +39,16 @@ class State:
     images_velocity: Tensor
     logits_velocity: Tensor
     step_size_velocity: Tensor
+    images_square: Tensor
+    logits_square: Tensor
+    step_size_square: Tensor
     average_images: Tensor
     average_logits: Tensor
     best_images: Tensor
     best_logits: Tensor
     best_step_size: Tensor
     iteration: int = 0
+    updates: int = 0
     best_iteration: int = 0
     best_accuracy: float = -1.0
     validated: int = -1
@@ -50,8 +56,12 @@ class State:
     seconds: float = 0.0
 
     @classmethod
-    def begin(cls, images: Tensor, logits: Tensor, step_size: float) -> "State":
-        alpha = torch.tensor(step_size, device=images.device)
+    def begin(cls, images: Tensor, logits: Tensor, config: DistillConfig) -> "State":
+        alpha = torch.tensor(config.step_size, device=images.device)
+
+        def squares(values: Tensor) -> Tensor:
+            return torch.zeros_like(values) if config.optimiser == "adam" else values.new_empty(0)
+
         return cls(
             images=images,
             logits=logits,
@@ -59,6 +69,9 @@ class State:
             images_velocity=torch.zeros_like(images),
             logits_velocity=torch.zeros_like(logits),
             step_size_velocity=torch.zeros_like(alpha),
+            images_square=squares(images),
+            logits_square=squares(logits),
+            step_size_square=squares(alpha),
             average_images=images,
             average_logits=logits,
             best_images=images,
@@ -67,18 +80,34 @@ class State:
         )
 
     def updated(self, gradient: MatchGradient, config: DistillConfig) -> "State":
-        """One step of SGD with momentum, as in torch.optim, with a rate for each of the three."""
+        """One step of the optimiser, with a rate for each of the three."""
         share = config.rate(self.iteration)
-        images_velocity = config.images_momentum * self.images_velocity + gradient.images_grad
-        logits_velocity = config.labels_momentum * self.logits_velocity + gradient.logits_grad
-        alpha_velocity = (
-            config.step_size_momentum * self.step_size_velocity + gradient.step_size_grad
+        images_way, images_moments = descend(
+            config.optimiser,
+            gradient.images_grad,
+            Moments(self.images_velocity, self.images_square),
+            config.images_momentum,
+            self.updates,
         )
-        alpha = self.step_size - share * config.step_size_lr * alpha_velocity
-        images = self.images - share * config.images_lr * images_velocity
+        logits_way, logits_moments = descend(
+            config.optimiser,
+            gradient.logits_grad,
+            Moments(self.logits_velocity, self.logits_square),
+            config.labels_momentum,
+            self.updates,
+        )
+        alpha_way, alpha_moments = descend(
+            config.optimiser,
+            gradient.step_size_grad,
+            Moments(self.step_size_velocity, self.step_size_square),
+            config.step_size_momentum,
+            self.updates,
+        )
+        images = self.images - share * config.images_lr * images_way
         logits = self.logits
         if config.labels == "learned":
-            logits = logits - share * config.labels_lr * logits_velocity
+            logits = logits - share * config.labels_lr * logits_way
+        alpha = self.step_size - share * config.step_size_lr * alpha_way
         return replace(
             self,
             images=images,
@@ -86,9 +115,13 @@ class State:
             average_images=_averaged(self.average_images, images, config.ema),
             average_logits=_averaged(self.average_logits, logits, config.ema),
             step_size=alpha.clamp(min=config.smallest_step_size),
-            images_velocity=images_velocity,
-            logits_velocity=logits_velocity,
-            step_size_velocity=alpha_velocity,
+            images_velocity=images_moments.velocity,
+            logits_velocity=logits_moments.velocity,
+            step_size_velocity=alpha_moments.velocity,
+            images_square=images_moments.square,
+            logits_square=logits_moments.square,
+            step_size_square=alpha_moments.square,
+            updates=self.updates + 1,
         )
 
     def judged(self, accuracy: float) -> "State":

@@ -7,7 +7,7 @@ from datm.matching.gradient import match_gradient
 from datm.matching.objective import soft_cross_entropy, student_loss
 from datm.matching.problem import Augment, MatchGradient
 from datm.matching.student import Student
-from datm.matching.window import Segment, draw_segment, upper_epoch
+from datm.matching.window import Segment, draw_segment, on_real_images, upper_epoch
 
 __all__ = [
     "Augment",
@@ -22,6 +22,7 @@ __all__ = [
     "make_distance",
     "match_gradient",
     "matching_loss",
+    "on_real_images",
     "soft_cross_entropy",
     "student_loss",
     "upper_epoch",

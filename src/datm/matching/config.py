@@ -68,11 +68,20 @@ class MatchConfig:
         default=0.0,
         ge=0,
         le=1,
-        description="share of the outer loss that is the student's loss on real training"
-        " images, relative to chance (Wang 2018); the rest is the matching loss",
+        description="share of the iterations whose students begin with fresh weights and are judged"
+        " by their loss on real training images; the others follow teachers (Wang 2018)",
+    )
+    data_from: int = Field(
+        default=0, ge=0, description="iteration before which all students follow teachers"
     )
     data_batch: int = Field(
-        default=256, gt=0, description="real images per segment, where data_share is not 0"
+        default=512, gt=0, description="real training images that judge such a student"
+    )
+    data_skip: int = Field(
+        default=0,
+        ge=0,
+        description="such students take up to so many steps, another number each iteration, before"
+        " the N that are differentiated: a random window (Feng 2023)",
     )
     prior_correction: bool = Field(
         default=False,

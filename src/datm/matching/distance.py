@@ -81,6 +81,28 @@ class Distance:
         return found
 
 
+@dataclass(frozen=True)
+class Way:
+    """The outer loss of matching: the distance of a student that began at `start` [P] from `target`
+    [P], or of G students side by side [G, P]."""
+
+    distance: Distance
+    start: Tensor
+    target: Tensor
+
+    def __call__(self, student: Tensor) -> Tensor:
+        """The loss of the student, differentiable by it."""
+        return self.distance(student, self.start, self.target)
+
+    def gradient(self, student: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and its gradient by the student."""
+        return self.distance.gradient(student, self.start, self.target)
+
+    def ends(self, places: list[Tensor]) -> list[int]:
+        """Which of the student's places counts: see `Distance`."""
+        return self.distance.ends(places, self.target)
+
+
 def make_distance(config: MatchConfig, layout: Layout) -> Distance:
     """The distance that `config` describes, for parameters of this layout.
 

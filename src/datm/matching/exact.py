@@ -6,7 +6,8 @@ lambda_i = dL/dtheta_i [P], h_i = <g_i, lambda_{i+1}>.
 Forward, theta_{i+1} = theta_i - alpha g_i. Backward, from lambda_N = dL/dtheta_N,
     dL/dx_i += -alpha dh_i/dx_i,  dL/dz_i += -alpha dh_i/dz_i,  dL/dalpha += -h_i,
     lambda_i = lambda_{i+1} - alpha dh_i/dtheta.
-Only the theta_i are kept: N x P numbers, whatever the batch.
+Only the theta_i are kept: N x P numbers, whatever the batch. Truncated, lambda stops at the first
+step that is differentiated, and only the theta_i from there on are kept.
 """
 
 import torch
@@ -24,9 +25,9 @@ def solve(problem: Problem) -> MatchGradient:
 def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
     """Both sweeps. Without `through_parameters` lambda stays as it is: TESLA's estimate."""
     thetas = _forward(problem)
-    ends = problem.distance.ends(thetas, problem.target)
+    ends = problem.outer.ends(thetas)
     student = _at(thetas, ends)
-    loss, outer = problem.distance.gradient(student, problem.start, problem.target)
+    loss, outer = problem.outer.gradient(student)
     direction = torch.zeros_like(outer)
     alpha = problem.step_size
     sides = student.shape[:-1]
@@ -34,7 +35,8 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
     logits_grad = problem.logits.new_zeros(*sides, *problem.logits.shape)
     step_size_grad = alpha.new_zeros(sides)
     del thetas[max(ends) :]
-    for block in reversed(problem.blocks(len(thetas))):
+    first = problem.first
+    for block in reversed(problem.blocks(first, first + len(thetas))):
         rows = problem.batches[..., block.start : block.stop, :]
         raw, logits = problem.images[rows].requires_grad_(), problem.logits[rows]
         with torch.enable_grad():
@@ -42,7 +44,7 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
         images = augmented.detach()
         by_augmented, by_logits = torch.empty_like(images), torch.empty_like(logits)
         for step in reversed(block):
-            direction = _entered(direction, outer, ends, step + 1)
+            direction = _entered(direction, outer, ends, step + 1 - first)
             k = step - block.start
             inputs = thetas.pop(), images.select(-5, k), logits.select(-3, k), direction
             if through_parameters:
@@ -62,14 +64,16 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
 
 
 def _forward(problem: Problem) -> list[Tensor]:
-    """theta_0 .. theta_N."""
+    """theta_first .. theta_N."""
     thetas = [problem.start]
-    for block in problem.blocks(problem.steps):
+    for block in problem.blocks(0, problem.steps):
         rows = problem.batches[..., block.start : block.stop, :]
         images, logits = problem.augmented(block, problem.images[rows]), problem.logits[rows]
-        for own in zip(images.unbind(-5), logits.unbind(-3), strict=True):
+        for step, *own in zip(block, images.unbind(-5), logits.unbind(-3), strict=True):
             gradient, _ = problem.student.gradient(thetas[-1], *own)
             thetas.append(thetas[-1] - problem.step_size * gradient)
+            if step < problem.first:
+                del thetas[0]
     return thetas
 
 

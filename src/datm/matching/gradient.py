@@ -11,7 +11,7 @@ from datm.errors import InputError
 from datm.matching import cui2023tesla, exact, unrolled
 from datm.matching.config import Method
 from datm.matching.data_loss import DataLoss
-from datm.matching.distance import Distance
+from datm.matching.distance import Distance, Way
 from datm.matching.objective import StudentLoss
 from datm.matching.problem import Augment, MatchGradient, Problem
 from datm.matching.student import Student
@@ -22,14 +22,15 @@ METHODS = {"exact": exact.solve, "tesla": cui2023tesla.solve, "unrolled": unroll
 def match_gradient(
     student_loss: StudentLoss | Student,
     start: Tensor,
-    target: Tensor,
+    target: Tensor | DataLoss,
     images: Tensor,
     logits: Tensor,
     step_size: Tensor,
     batches: Tensor,
     method: Method = "exact",
     augment: Augment | None = None,
-    distance: Distance | DataLoss | None = None,
+    distance: Distance | None = None,
+    first: int = 0,
 ) -> MatchGradient:
     """Train a student N steps from `start` on the synthetic images; differentiate its distance.
 
@@ -41,6 +42,7 @@ def match_gradient(
         student_loss: l(params [P], images [B, c, H, W], logits [B, K]) -> scalar, or a `Student`.
         start, target: [P], the ends of a teacher's segment; images: [S, c, H, W]; logits: [S, K];
         step_size: scalar tensor; batches: int64 [N, B], rows of `images` for each inner step.
+            In place of a target: a loss on real images (Wang 2018), which then is L.
         method: "exact", the exact gradient by an adjoint recursion: N parameter vectors and one
             step's activations in memory; about 3 + 8 forward passes' work per step.
             "tesla" (Cui 2023): each theta_i taken as a constant; the same memory, a little less
@@ -48,7 +50,9 @@ def match_gradient(
             "unrolled" (Cazenavette 2022): autograd through all steps; N steps' activations in
             memory. The oracle for the others.
         augment: applied to each inner step's images, differentiably (default: none).
-        distance: in place of L, what counts of it (default: all of it), or real images as well.
+        distance: what counts of the way to the target (default: all of it).
+        first: the first step that is differentiated, those before it are only taken: truncated
+            backpropagation (Feng 2023).
 
     Several segments go side by side in one call ("exact" and "tesla"): start and target [G, P],
     batches [G, N, B]; each result then has a leading axis G.
@@ -61,13 +65,16 @@ def match_gradient(
     """
     if method not in METHODS:
         raise InputError(f"method: {method!r} is not known; use {', '.join(METHODS)}.")
-    _check(start, target, images, logits, step_size, batches)
+    _check(start, target, images, logits, step_size, batches, first)
     if start.ndim > 1 and method == "unrolled":
         raise InputError("method: 'unrolled' takes one segment at a time; give start as [P].")
     student = student_loss if isinstance(student_loss, Student) else Student(student_loss)
-    distance = distance or Distance()
+    if isinstance(target, Tensor):
+        outer: Way | DataLoss = Way(distance or Distance(), start.detach(), target.detach())
+    else:
+        outer = target
     problem = Problem(
-        student, start, target, images, logits, step_size, batches, augment or _unchanged, distance
+        student, start, images, logits, step_size, batches, augment or _unchanged, outer, first
     )
     return METHODS[method](problem)
 
@@ -78,27 +85,45 @@ def _unchanged(step: int, images: Tensor) -> Tensor:
 
 def _check(
     start: Tensor,
-    target: Tensor,
+    target: Tensor | DataLoss,
     images: Tensor,
     logits: Tensor,
     step_size: Tensor,
     batches: Tensor,
+    first: int,
 ) -> None:
     if not isinstance(step_size, Tensor):
         raise InputError(f"step_size: {step_size!r} is no tensor; give torch.tensor({step_size}).")
-    values = {
-        "start": start,
-        "target": target,
-        "images": images,
-        "logits": logits,
-        "step_size": step_size,
-    }
+    values = {"start": start, "images": images, "logits": logits, "step_size": step_size}
     for name, value in values.items():
-        if not value.is_floating_point() or value.dtype != start.dtype:
-            raise InputError(
-                f"{name}: {value.dtype} does not go with start's {start.dtype};"
-                f" give {', '.join(values)} in one floating-point type."
-            )
+        _check_type(name, value, start)
+    if isinstance(target, Tensor):
+        _check_target(start, target)
+    if len(images) != len(logits):
+        raise InputError(
+            f"images, logits: {len(images)} images but {len(logits)} labels; give one each."
+        )
+    if step_size.ndim:
+        raise InputError(
+            f"step_size: shape {tuple(step_size.shape)} is no scalar; give a tensor without axes."
+        )
+    _check_batches(batches, start.shape[:-1], len(images))
+    if not 0 <= first < batches.shape[-2]:
+        raise InputError(
+            f"first: {first} is none of the {batches.shape[-2]} steps; give 0 to differentiate all."
+        )
+
+
+def _check_type(name: str, value: Tensor, start: Tensor) -> None:
+    if not value.is_floating_point() or value.dtype != start.dtype:
+        raise InputError(
+            f"{name}: {value.dtype} does not go with start's {start.dtype};"
+            " give start, target, images, logits, step_size in one floating-point type."
+        )
+
+
+def _check_target(start: Tensor, target: Tensor) -> None:
+    _check_type("target", target, start)
     if start.ndim not in (1, 2) or start.shape != target.shape:
         raise InputError(
             f"start, target: shapes {tuple(start.shape)} and {tuple(target.shape)}"
@@ -109,15 +134,6 @@ def _check(
             "start, target: are equal, so no distance is left to close;"
             " give the ends of a segment in which the teacher moved."
         )
-    if len(images) != len(logits):
-        raise InputError(
-            f"images, logits: {len(images)} images but {len(logits)} labels; give one each."
-        )
-    if step_size.ndim:
-        raise InputError(
-            f"step_size: shape {tuple(step_size.shape)} is no scalar; give a tensor without axes."
-        )
-    _check_batches(batches, start.shape[:-1], len(images))
 
 
 def _check_batches(batches: Tensor, sides: torch.Size, count: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from datm.matching.data_loss import DataLoss
-from datm.matching.distance import Distance
+from datm.matching.distance import Way
 from datm.matching.student import Student
 
 Augment = Callable[[int, Tensor], Tensor]
@@ -29,8 +29,8 @@ class MatchGradient:
     """The matching loss and its gradient with respect to what is distilled.
 
     loss: scalar, 1 where the student made no progress; images_grad [S, c, H, W];
-    logits_grad [S, K]; step_size_grad: scalar; student [P]: the parameters that were compared
-    with the target, those after N steps unless the distance says otherwise.
+    logits_grad [S, K]; step_size_grad: scalar; student [P]: the parameters that were judged,
+    those after N steps unless the distance says otherwise.
     Of G segments side by side: each with a leading axis G.
     """
 
@@ -43,28 +43,31 @@ class MatchGradient:
 
 @dataclass(frozen=True)
 class Problem:
-    """One segment to match: what `match_gradient` was given, the same for every method."""
+    """One student's training: what `match_gradient` was given, the same for every method.
+
+    outer: the loss of the student at its end; first: the first step that is differentiated.
+    """
 
     student: Student
     start: Tensor
-    target: Tensor
     images: Tensor
     logits: Tensor
     step_size: Tensor
     batches: Tensor
     augment: Augment
-    distance: Distance | DataLoss
+    outer: Way | DataLoss
+    first: int = 0
 
     @property
     def steps(self) -> int:
         """N, the number of inner steps."""
         return self.batches.shape[-2]
 
-    def blocks(self, steps: int) -> list[range]:
-        """The first `steps` inner steps, in runs that are augmented at once."""
+    def blocks(self, first: int, stop: int) -> list[range]:
+        """The inner steps from `first` up to `stop`, in runs that are augmented at once."""
         images = self.batches.shape[:-2].numel() * self.batches.shape[-1] * self.images[0].numel()
         n = max(1, BLOCK // images)
-        return [range(first, min(first + n, steps)) for first in range(0, steps, n)]
+        return [range(begin, min(begin + n, stop)) for begin in range(first, stop, n)]
 
     def augmented(self, block: range, images: Tensor) -> Tensor:
         """Images [..., n, B, c, H, W] of the steps in `block` as those steps see them."""

@@ -20,13 +20,14 @@ def solve(problem: Problem) -> MatchGradient:
     with torch.enable_grad():
         thetas = [problem.start.detach().requires_grad_()]
         for step in range(problem.steps):
+            if step == problem.first:
+                thetas = [thetas[-1].detach().requires_grad_()]
             gradient, _ = descent(thetas[-1], *problem.inputs(step))
             thetas.append(thetas[-1] - problem.step_size * gradient)
-        target = problem.target.detach()
-        theta = thetas[problem.distance.ends(thetas, target)[0]]
-        distance = problem.distance(theta, problem.start.detach(), target)
+        theta = thetas[problem.outer.ends(thetas)[0]]
+        loss = problem.outer(theta)
         # A student may ignore its labels: what has no effect has a gradient of zero.
         by_images, by_logits, by_step_size = torch.autograd.grad(
-            distance, (images, logits, step_size), materialize_grads=True
+            loss, (images, logits, step_size), materialize_grads=True
         )
-    return MatchGradient(distance.detach(), by_images, by_logits, by_step_size, theta.detach())
+    return MatchGradient(loss.detach(), by_images, by_logits, by_step_size, theta.detach())

@@ -1,4 +1,4 @@
-"""Which segments are matched: difficulty alignment (Guo 2024, section 3).
+"""What a student follows: which segments, by difficulty alignment (Guo 2024, section 3).
 
 Early epochs carry easy patterns, late ones hard patterns. A start epoch t is drawn from
 [lower, upper), and `upper` grows from `first_upper` to `last_upper` (sequential generation).
@@ -6,6 +6,7 @@ Early epochs carry easy patterns, late ones hard patterns. A start epoch t is dr
 Letters: N inner steps, M teacher epochs a segment spans, t start epoch.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,14 @@ def upper_epoch(config: MatchConfig, iteration: int) -> int:
         return config.last_upper
     grown = (config.last_upper - config.first_upper) * iteration // config.expansion
     return config.first_upper + grown
+
+
+def on_real_images(config: MatchConfig, iteration: int) -> bool:
+    """Whether students are judged on real images at `iteration`: `data_share` of them, evenly."""
+    since = iteration - config.data_from
+    if since < 0:
+        return False
+    return math.floor((since + 1) * config.data_share) > math.floor(since * config.data_share)
 
 
 def draw_segment(

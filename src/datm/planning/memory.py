@@ -21,7 +21,9 @@ VECTORS = 4  # parameter vectors of a training step: parameters, momentum, gradi
 FTD_VECTORS = 2  # more at a teacher's second gradient: the first one, the perturbed parameters
 BALANCED_VECTORS = 2  # more at the balanced gradient: the other one, and its backbone part
 STATE = 4  # sets of S images in a state: the present, its momentum, the average, the best
+SQUARES = 1  # sets more in the state of a run with Adam
 UPDATING = 3  # sets more while a state is updated: new momentum, new images, a product
+ADAPTING = 2  # sets more while Adam updates it: new squares, their root
 AVERAGING = 2  # sets more yet while an average is updated: two products, their sum
 # Bytes per entry of the whitening while a set is written: the half matrix in float16 that goes to
 # the file, then three matrices in float64 for the inverse. Fitting it, at loading, takes four, and
@@ -99,7 +101,8 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
     if match.data_share:  # the student's way is kept while it is tried on real images
         vectors["gradient"] = vectors["match"]
     averaging = AVERAGING if outline.recipe.distill.ema else 0
-    updating = (UPDATING + averaging) * synthetic_bytes(outline)
+    adapting = ADAPTING if outline.recipe.distill.optimiser == "adam" else 0
+    updating = (UPDATING + averaging + adapting) * synthetic_bytes(outline)
     return [
         Phase("the training images' transform", validation + TRANSFORMING * train),
         Phase("the update", states + gradients + updating),
@@ -162,7 +165,8 @@ def synthetic_bytes(outline: Outline) -> int:
 
 def _state_bytes(outline: Outline) -> int:
     """Bytes of a state: without an average, the present set stands for it."""
-    sets = STATE if outline.recipe.distill.ema else STATE - 1
+    config = outline.recipe.distill
+    sets = (STATE if config.ema else STATE - 1) + SQUARES * (config.optimiser == "adam")
     return sets * synthetic_bytes(outline)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datm.batches import BatchStream
 from datm.evaluation import Protocol
 from datm.evaluation.made import CHOSEN, SYNTHETIC
+from datm.matching import on_real_images
 from datm.networks.accuracy import CHUNK, STATISTICS_PIXELS, chunk_of
 from datm.planning.outline import Kind, Outline, Step, Work
 
@@ -73,7 +74,7 @@ def _scoring(outline: Outline) -> Work:
 
 
 def distil(outline: Outline) -> Work:
-    """The teachers' opinions, the matched segments and the validations."""
+    """The teachers' opinions, the students' training and the validations."""
     config, sizes = outline.recipe.distill, outline.sizes
     match = config.match
     step = Step("match", outline.network, outline.match_batch, outline.augmentation)
@@ -81,9 +82,12 @@ def distil(outline: Outline) -> Work:
     work: Work = Counter()
     for side, times in _groups(match.segments, at_once).items():
         work[replace(step, side=side)] += times * config.iterations * match.inner_steps
-        if match.data_share:
+        if judged := sum(on_real_images(match, number) for number in range(config.iterations)):
+            if match.data_skip:
+                before = replace(step, kind="gradient", side=side)
+                work[before] += times * judged * match.data_skip // 2
             real = Step("gradient", outline.network, match.data_batch, "none", side=side)
-            work[real] += times * config.iterations
+            work[real] += times * judged
     work += _judged(outline, outline.network, sizes.train, sizes.train, outline.teachers)
     protocol = Protocol(
         learning_rate=0.0, epochs=config.validate_epochs, augmentation=outline.augmentation

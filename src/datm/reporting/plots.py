@@ -72,6 +72,11 @@ def loss_plot(run: RunFolder) -> str:
     return _over_iterations(run, "loss", "matching loss", smooth=True)
 
 
+def data_loss_plot(run: RunFolder) -> str:
+    """The loss of students on real images over iterations, in the same way."""
+    return _over_iterations(run, "data_loss", "loss on real images", smooth=True)
+
+
 def step_size_plot(run: RunFolder) -> str:
     """The learned step size over iterations."""
     return _over_iterations(run, "step_size", "step size", smooth=False)

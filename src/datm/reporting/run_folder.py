@@ -83,16 +83,17 @@ class RunFolder:
 
     @property
     def iterations(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl that carry a matching loss, one per iteration, in order."""
-        return self._lines("loss")
+        """The lines of metrics.jsonl that carry an outer loss, one per iteration, in order."""
+        return self._lines("loss", "data_loss")
 
     @property
     def validations(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl that carry a validation accuracy."""
         return self._lines("validation_accuracy")
 
-    def _lines(self, key: str) -> list[dict[str, Any]]:
-        found = {line["iteration"]: line for line in self.metrics if key in line}
+    def _lines(self, *keys: str) -> list[dict[str, Any]]:
+        """Those that carry one of the keys."""
+        found = {line["iteration"]: line for line in self.metrics if any(k in line for k in keys)}
         return [found[iteration] for iteration in sorted(found)]
 
 

@@ -105,6 +105,11 @@ def matching_section(run: RunFolder) -> str:
             "if the student had not moved.",
         ),
         (
+            plots.data_loss_plot(run),
+            "Loss on real images of students that began with fresh weights. 1 means as good as "
+            "guessing.",
+        ),
+        (
             plots.validation_plot(run),
             "Accuracy on held-out training images; the best iterate is "
             "chosen here, never on the test images.",
@@ -118,7 +123,7 @@ def matching_section(run: RunFolder) -> str:
     )
     figures = "".join(figure(svg, caption) for svg, caption in charts if svg)
     absent = ""
-    if not charts[1][0]:
+    if not run.validations:
         held_out = run.data.get("validation") != 0
         reason = "No iterate was validated yet." if held_out else WITHOUT_VALIDATION
         absent = missing(reason)
