@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datm.config import Field, differences, load_config
 from datm.config.validate import shown
 from datm.data import DataSet, load
-from datm.distillation.initial import check_ipc
+from datm.distillation.initial import check_ipc, earlier_set
 from datm.distillation.segments import check_flip
 from datm.errors import InputError
 from datm.evaluation.made import CHOSEN
@@ -85,7 +85,11 @@ def checked_data(
     check_networks(recipe, data)
     if ipc is not None:
         check_ipc(data, ipc)
-    return smoke_data(data, recipe.distill.ipc) if smoke or is_smoke(out) else data
+    if smoke or is_smoke(out):
+        data = smoke_data(data, recipe.distill.ipc)
+    if ipc is not None:
+        earlier_set(data, recipe.distill)
+    return data
 
 
 def is_smoke(out: Path) -> bool:

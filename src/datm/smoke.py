@@ -35,6 +35,7 @@ def smoke_recipe(recipe: "Recipe") -> "Recipe":
             recipe.distill,
             ipc=min(recipe.distill.ipc, IPC),
             match=_few_steps(recipe.distill.match),
+            begin_with=None,  # of all the data, in another size
             iterations=min(recipe.distill.iterations, 4),
             validate_every=4,
             validate_networks=1,
@@ -72,6 +73,9 @@ def _few_steps(match: MatchConfig) -> MatchConfig:
         last_upper=EPOCHS - 1,
         expansion=min(match.expansion, 2),
         segments=min(match.segments, 2),
+        data_from=min(match.data_from, 2),
+        data_skip=min(match.data_skip, 3),
+        data_batch=min(match.data_batch, 50),
     )
 
 

@@ -25,6 +25,11 @@ class DistillConfig:
     initial: Literal["correct", "any"] = Field(
         default="correct", description="real images to begin with: classified correctly, or any"
     )
+    begin_with: str | None = Field(
+        default=None,
+        description="folder of a distilled set of the same data whose images and labels are gone"
+        " on from, instead of real images with the teachers' labels",
+    )
     labels: Literal["learned", "fixed", "hard"] = Field(
         default="learned",
         description="learned from the teachers' soft labels on, those labels fixed, or hard",

@@ -1,9 +1,10 @@
-"""The real images that distillation begins with, and their first soft labels (Guo 2024, 3.3).
+"""What distillation begins with: real images and their first soft labels (Guo 2024, 3.3).
 
 Rule: of each class, random images that more than half of the teachers classify correctly at their
 last epoch. A class with too few is filled up with those that most teachers get right. The label is
 the mean of the logits of the teachers that are right, or of all teachers where none is. Where a
-long tail leaves a class fewer images than that, they are repeated in turn.
+long tail leaves a class fewer images than that, they are repeated in turn. Or a set that was
+distilled before.
 
 Shapes: n images, S = K x ipc chosen ones, K classes.
 """
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
+from datm.distillation.distilled_set import DistilledSet
 from datm.errors import InputError
 from datm.networks import Network, Predictor
 from datm.runtime.logs import Console
@@ -32,6 +34,26 @@ class Opinion:
     right: Tensor
     logits: Tensor
     teachers: int
+
+
+def earlier_set(data: DataSet, config: DistillConfig) -> DistilledSet | None:
+    """The set of `begin_with`, if any. Raises InputError where it is not of these data or size."""
+    if config.begin_with is None:
+        return None
+    found = DistilledSet.load(config.begin_with)
+    there, here = found.meta.get("data", {}), data.describe()
+    for name in ("shape", "classes", "transform", "fingerprint"):
+        if there.get(name) != here[name]:
+            raise InputError(
+                f"distill.begin_with: the set in {config.begin_with} was distilled from other data"
+                f" ({name} differs); give one of these data with these settings."
+            )
+    if found.ipc != config.ipc:
+        raise InputError(
+            f"distill.begin_with: the set in {config.begin_with} has {found.ipc} images per class,"
+            f" distill.ipc is {config.ipc}; give one of its size."
+        )
+    return found
 
 
 def check_ipc(data: DataSet, ipc: int) -> None:

@@ -13,7 +13,7 @@ from datm.augment import SideBySide
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
-from datm.distillation.initial import ask_teachers, choose_initial
+from datm.distillation.initial import ask_teachers, choose_initial, earlier_set
 from datm.distillation.segments import Draw, Segments
 from datm.distillation.state import State
 from datm.evaluation.train import Protocol, train_network
@@ -68,6 +68,7 @@ class Job:
         self.predictor = Predictor(self.network, runtime.compile)
         self.augmentation = trajectories.augmentation
         self._segments: Segments | None = None
+        self.earlier = earlier_set(data, config)
         validation = self.data.validation
         self.held_out = self.data.transform(validation.images), validation.labels
 
@@ -79,6 +80,8 @@ class Job:
         for name in ("iterations", "checkpoint_every", "log_every"):
             if name != "iterations" or self.config.extends:
                 del plain[name]
+        if self.earlier:
+            plain["begin_with"] = self.earlier.fingerprint()
         manifest = self.trajectories.manifest
         teachers = {**manifest["settings"], "precision": manifest.get("precision")}
         teachers["teachers"] = [teacher["seed"] for teacher in self.trajectories.finished]
@@ -92,7 +95,13 @@ class Job:
         }
 
     def begin(self, console: Console) -> State:
-        """Real images with the teachers' soft labels, or with hard ones."""
+        """Real images with the teachers' soft labels or with hard ones; or the earlier set."""
+        if self.earlier:
+            images, logits = self.earlier.images, self.earlier.logits
+            if self.config.labels == "hard":
+                classes = torch.arange(len(self.data.classes))
+                logits = hard_logits(classes.repeat_interleave(self.config.ipc), len(classes))
+            return State.begin(images.to(self.device), logits.to(self.device), self.config)
         opinion = ask_teachers(self.data, self.trajectories, self.network, self.runtime.compile)
         rows = choose_initial(self.data, opinion, self.config, self.seed, console).to(self.device)
         images = self.data.transform(self.data.train.images[rows])
@@ -207,6 +216,10 @@ class Job:
             "precision": self.runtime.arithmetic,
             "seconds": state.seconds,
         }
+        if self.earlier:
+            made = ("iterations", "seconds", "recipe", "teachers", "precision", "begun_with")
+            known = {name: self.earlier.meta[name] for name in made if name in self.earlier.meta}
+            meta["begun_with"] = {"fingerprint": self.earlier.fingerprint(), **known}
         return DistilledSet(
             images=state.best_images.cpu(),
             logits=state.best_logits.cpu(),

@@ -19,7 +19,7 @@ from torch import Tensor
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
-from datm.distillation.initial import check_ipc
+from datm.distillation.initial import check_ipc, earlier_set
 from datm.distillation.job import Job
 from datm.distillation.segments import check_flip
 from datm.distillation.state import State, load_state, save_state
@@ -73,6 +73,7 @@ def distill(
 def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> None:
     """Raises InputError where data, trajectories and settings do not fit together."""
     check_ipc(data, config.ipc)
+    earlier_set(data, config)
     check_flip(config.match, trajectories.augmentation)
     theirs = trajectories.manifest["data"]
     for name, ours in data.describe().items():
