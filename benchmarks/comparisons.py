@@ -15,6 +15,15 @@ class Variant:
 
 Comparison = dict[str, Variant]
 
+ADAM: dict[str, object] = {
+    "distill__optimiser": "adam",
+    "distill__images_lr": 0.02,
+    "distill__labels_lr": 0.01,
+    "distill__images_momentum": 0.9,
+    "distill__final_rate": 0.05,
+}
+"""Adam with rates that suit images of standard deviation 1."""
+
 PRECISION: Comparison = {
     "exact, float32": Variant(overrides={"match.gradient": "exact", "precision": "float32"}),
     "exact, bfloat16": Variant(overrides={"match.gradient": "exact", "precision": "bfloat16"}),
@@ -84,8 +93,9 @@ def ingredients(recipe: Recipe) -> Comparison:
         "nearest step (ATT)": worth(1, match__nearest="true"),
         "quarter of the parameters skipped (EDF)": worth(1, match__skip_lowest=0.25),
         "flipped segments too": worth(1, match__flip="true"),
-        "half of the loss on real images": worth(1, match__data_share=0.5),
-        "all of the loss on real images": worth(1, match__data_share=1),
+        "Adam": worth(1, **ADAM),
+        "half of the iterations on real images, Adam": worth(1, match__data_share=0.5, **ADAM),
+        "all iterations on real images, Adam": worth(1, match__data_share=1, **ADAM),
         "labels fixed": worth(1, distill__labels="fixed"),
         "labels' rate x 3": worth(1, distill__labels_lr=3 * distill.labels_lr),
         "images' rate x 3": worth(1, distill__images_lr=3 * distill.images_lr),
