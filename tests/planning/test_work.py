@@ -18,6 +18,7 @@ from datm.networks import Predictor
 from datm.networks.accuracy import CHUNK
 from datm.planning.outline import Outline, Sizes
 from datm.planning.work import stages
+from datm.recipes import Recipe
 from mini import mini_recipe
 
 VARIANTS = {
@@ -147,7 +148,18 @@ class Taken:
 def test_a_run_takes_the_steps_that_are_planned(
     changes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = mini_recipe(**changes)
+    assert_as_planned(mini_recipe(**changes), tmp_path, monkeypatch)
+
+
+def test_teachers_are_not_asked_where_an_earlier_set_is_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.run(mini_recipe(), tmp_path / "earlier", stages=["teach", "distill"])
+    earlier = str(tmp_path / "earlier" / "distilled")
+    assert_as_planned(mini_recipe(distill__begin_with=earlier), tmp_path / "later", monkeypatch)
+
+
+def assert_as_planned(recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load(recipe.data)
     outline = Outline(
         recipe=recipe,
@@ -162,7 +174,7 @@ def test_a_run_takes_the_steps_that_are_planned(
     swept = () if unrolled else ("gradient", "adjoint")
     for stage, work in stages(outline).items():
         taken = Taken(monkeypatch)
-        pipeline.run(recipe, tmp_path, stages=["distill" if stage == "distil" else stage])
+        pipeline.run(recipe, out, stages=["distill" if stage == "distil" else stage])
         expected: Counter[tuple[str, int, int]] = Counter()
         for step, count in work.items():
             if step.kind == "match":  # the forward sweep, then the adjoint's

@@ -32,6 +32,22 @@ def test_numbers_come_from_the_records(tmp_path):
     assert "1.6 min" in text
 
 
+def test_what_was_optimised_is_told(tmp_path):
+    matched, judged = "by matching the training trajectories", "by the loss on real training images"
+
+    def told(**match):
+        text = card(tmp_path, [], recipe={"distill": {"match": match}}, **more)
+        return matched in text, judged in text
+
+    more = {}
+    assert told() == told(data_share=0) == (True, False)
+    assert told(data_share=1, data_from=0) == (False, True)
+    assert told(data_share=1, data_from=50) == told(data_share=0.5) == (True, True)
+    more = {"begun_with": {"iterations": 1200, "seconds": 5400.0, "recipe": {}}}
+    assert told(data_share=1) == (True, True)
+    assert "1,200 iterations and 1.5 h, by matching" in card(tmp_path, [], **more)
+
+
 def test_an_unevaluated_set_says_so(tmp_path):
     assert "Not evaluated yet." in card(tmp_path, [])
 

@@ -106,6 +106,26 @@ def test_skipped_iterations_and_values_that_are_not_finite(run):
     assert not [value for value in drawn if "n" in value.lower()]
 
 
+def test_students_on_real_images_have_a_chart_of_their_own(run):
+    lines = [
+        {"iteration": i, "step_size": 0.01, "segments": [[0, 1, 0.5]], "loss": 0.5}
+        if i % 2
+        else {"iteration": i, "step_size": 0.01, "segments": [], "data_loss": 0.8}
+        for i in range(1, 9)
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = read(run)[0].text["matching"]
+    assert "8 iterations. " in text
+    assert "matching loss (log scale)" in text
+    assert "loss on real images (log scale)" in text
+    data_only = [{**line, "segments": []} for line in lines if "data_loss" in line]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in data_only))
+    text = read(run)[0].text["matching"]
+    assert "matching loss (log scale)" not in text
+    assert "start epoch of the segment" not in text
+    assert "loss on real images (log scale)" in text
+
+
 def test_of_lines_logged_twice_the_later_counts(run):
     lines = [{"iteration": i, "loss": loss, "segments": []} for i, loss in ((1, 9), (2, 8), (1, 7))]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -103,8 +103,9 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
     averaging = AVERAGING if outline.recipe.distill.ema else 0
     adapting = ADAPTING if outline.recipe.distill.optimiser == "adam" else 0
     updating = (UPDATING + averaging + adapting) * synthetic_bytes(outline)
+    asked = outline.recipe.distill.begin_with is None
     return [
-        Phase("the training images' transform", validation + TRANSFORMING * train),
+        Phase("the training images' transform", validation + asked * TRANSFORMING * train),
         Phase("the update", states + gradients + updating),
         *(
             phase

@@ -88,7 +88,8 @@ def distil(outline: Outline) -> Work:
                 work[before] += times * judged * match.data_skip // 2
             real = Step("gradient", outline.network, match.data_batch, "none", side=side)
             work[real] += times * judged
-    work += _judged(outline, outline.network, sizes.train, sizes.train, outline.teachers)
+    if config.begin_with is None:
+        work += _judged(outline, outline.network, sizes.train, sizes.train, outline.teachers)
     protocol = Protocol(
         learning_rate=0.0, epochs=config.validate_epochs, augmentation=outline.augmentation
     )

@@ -101,9 +101,14 @@ def _measured(meta: Mapping[str, Any], records: Sequence[Record]) -> str:
 
 
 def _made(meta: Mapping[str, Any]) -> str:
-    facts = [
-        "by matching the training trajectories of teachers (DATM: Guo et al., *Towards Lossless "
-        "Dataset Distillation via Difficulty-Aligned Trajectory Matching*, ICLR 2024)",
+    facts = _objectives(meta)
+    if earlier := meta.get("begun_with"):
+        facts.append(
+            f"begun with a set that was distilled before, in {earlier['iterations']:,} iterations"
+            f" and {duration(earlier['seconds'])}, {' and '.join(_objectives(earlier))}; its"
+            " settings: `begun_with` in `distilled.json`"
+        )
+    facts += [
         f"matching network: `{meta['network']}`",
         f"training space: {meta['transform']}",
         f"learned step size: {meta['step_size']:.4g}",
@@ -118,6 +123,24 @@ def _made(meta: Mapping[str, Any]) -> str:
         facts.append(f"SHA-256 of the real training images: `{fingerprint}`")
     facts.append("every setting: `recipe` in `distilled.json`")
     return "## How it was made\n\n" + "\n".join(f"- {fact}" for fact in facts)
+
+
+def _objectives(meta: Mapping[str, Any]) -> list[str]:
+    """What the set was optimised for: teachers' trajectories, real images, or both in turn."""
+    match = meta.get("recipe", {}).get("distill", {}).get("match", {})
+    share = match.get("data_share", 0)
+    facts = []
+    if share < 1 or match.get("data_from"):
+        facts.append(
+            "by matching the training trajectories of teachers (DATM: Guo et al., *Towards "
+            "Lossless Dataset Distillation via Difficulty-Aligned Trajectory Matching*, ICLR 2024)"
+        )
+    if share:
+        facts.append(
+            "by the loss on real training images of networks that are trained on the set "
+            "(Wang et al., *Dataset Distillation*, 2018)"
+        )
+    return facts
 
 
 def _licence(meta: Mapping[str, Any]) -> str:

@@ -33,14 +33,20 @@ def images_section(run: RunFolder) -> tuple[str, str]:
             "The images before distillation are not in this folder, so only the distilled ones "
             "are shown."
         )
-    grids = "".join(_grid(name, sprite, views[name], names) for name, sprite in sprites.items())
+    earlier = "begun_with" in run.meta
+    titles = {
+        "before": "Before: an earlier distilled set" if earlier else "Before: real images",
+        "after": "After: distilled images",
+    }
+    grids = "".join(
+        _grid(name, titles[name], sprite, views[name], names) for name, sprite in sprites.items()
+    )
     return f'{lead}<div class="grids">{grids}</div>{_labels(run, names, sprites)}', css
 
 
-def _grid(kind: str, sprite: Sprite, view: Gallery | None, names: Sequence[str]) -> str:
+def _grid(kind: str, title: str, sprite: Sprite, view: Gallery | None, names: Sequence[str]) -> str:
     """All images shown, a class a line, or several classes a line where few of each are shown."""
     assert view is not None
-    title = {"before": "Before: real images", "after": "After: distilled images"}[kind]
     tiles = [
         f'<i class="tile {kind}" style="background-position:{sprite.position(i)}" '
         f'title="{esc(_label_text(view.probabilities[i], names))}"></i>'
