@@ -9,7 +9,7 @@ from datm.reporting import dataset_card
 
 
 def card(tmp_path, records, **changes):
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / f"run-{len(list(tmp_path.iterdir()))}")
     meta = json.loads((run / "distilled/distilled.json").read_text())
     return dataset_card({**meta, **changes}, records)
 
