@@ -1,15 +1,17 @@
-"""A distillation that goes on from a set that was distilled before."""
+"""A distillation that goes on from an earlier set, and what it leaves to readers."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from datm.data import DataSet
-from datm.distillation import DistilledSet, distill
+from datm.distillation import DistilledSet, distill, job
 from datm.distillation.loop import initial_set
 from datm.errors import InputError
+from datm.runtime.files import load_tensors
 from datm.teaching import Trajectories
 from small_jobs import DISTILL, tree
 
@@ -94,3 +96,31 @@ def test_a_set_of_other_data(
     config = replace(DISTILL, begin_with=str(earlier))
     with pytest.raises(InputError, match=r"was distilled from other data \(fingerprint differs\)"):
         distill(digits, teachers, config, out=tmp_path / "later")
+
+
+def test_readers_may_have_another_rate_than_the_students(
+    digits: DataSet, teachers: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The iterates are the same; validation and the set's own step size are the readers'."""
+    rates = []
+    train = job.train_network
+
+    def recorded(*arguments: Any) -> torch.Tensor:
+        rates.append(arguments[4].learning_rate)
+        return train(*arguments)
+
+    monkeypatch.setattr(job, "train_network", recorded)
+    plain = distill(digits, teachers, DISTILL, out=tmp_path / "plain")
+    learned = rates.copy()
+    rates.clear()
+    found = distill(digits, teachers, replace(DISTILL, reader_lr=0.03), out=tmp_path / "own")
+    assert learned != [0.03] * len(learned)
+    assert rates == [0.03] * len(learned)
+    assert found.step_size == pytest.approx(0.03)
+    assert found.step_size != plain.step_size
+    plain_last, last, initial = (
+        load_tensors(tmp_path / f"{name}.safetensors")
+        for name in ("plain/distilled/last", "own/distilled/last", "own/distilled/initial")
+    )
+    assert torch.equal(last["images"], plain_last["images"])
+    assert float(last["step_size"]) == float(initial["step_size"]) == pytest.approx(0.03)

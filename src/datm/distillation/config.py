@@ -61,6 +61,12 @@ class DistillConfig:
         description="decay of an average of images and labels over the updates, which then is what"
         " is distilled (FTD); 0: none",
     )
+    reader_lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="learning rate of the networks that are trained on the set, in validation and"
+        " by its readers, who have momentum (default: alpha as it is learned)",
+    )
     threshold: float = Field(
         default=1.0, gt=0, description="a segment with a larger matching loss changes nothing"
     )

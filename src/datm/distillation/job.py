@@ -185,7 +185,7 @@ class Job:
         Of a long tail that is judged on balanced test images: the mean over the classes.
         """
         protocol = Protocol(
-            learning_rate=float(state.step_size),
+            learning_rate=self.config.reader_lr or float(state.step_size),
             epochs=self.config.validate_epochs,
             augmentation=self.augmentation,
         )
@@ -223,7 +223,7 @@ class Job:
         return DistilledSet(
             images=state.best_images.cpu(),
             logits=state.best_logits.cpu(),
-            step_size=float(state.best_step_size),
+            step_size=self.config.reader_lr or float(state.best_step_size),
             classes=self.data.classes,
             transform=self.data.transform.to("cpu"),
             meta=meta,

@@ -59,13 +59,13 @@ def distill(
     if state is None:
         state = job.begin(console)
         if folder:
-            _save_iterate(folder / "distilled" / "initial.safetensors", state)
+            _save_iterate(folder / "distilled" / "initial.safetensors", state, config)
             save_state(folder / "checkpoint", state, job.identity)
     state = _iterate(job, state, folder, console)
     distilled = job.result(state)
     if folder:
         # The set comes last: where it stands, the distillation is complete.
-        _save_iterate(folder / "distilled" / "last.safetensors", state)
+        _save_iterate(folder / "distilled" / "last.safetensors", state, config)
         distilled.save(folder / "distilled")
     return distilled
 
@@ -212,9 +212,12 @@ def _mean(gradients: list[MatchGradient]) -> MatchGradient:
     return MatchGradient(*(mean(name) for name in names))
 
 
-def _save_iterate(path: Path, state: State) -> None:
+def _save_iterate(path: Path, state: State, config: DistillConfig) -> None:
+    rate = state.step_size
+    if config.reader_lr is not None:
+        rate = torch.full_like(rate, config.reader_lr)
     tensors = {"images": state.average_images, "logits": state.average_logits}
-    save_tensors(path, {**tensors, "step_size": state.step_size})
+    save_tensors(path, {**tensors, "step_size": rate})
 
 
 def initial_set(distilled: DistilledSet, folder: Path) -> DistilledSet | None:

@@ -78,7 +78,7 @@ for images, soft_labels in DataLoader(distilled, batch_size=64, shuffle=True):
     ...  # images in the training space; distilled.pixels() gives them as they look
 ```
 
-`distilled.safetensors` holds `images`, `logits`, the learned `step_size` and the transform;
+`distilled.safetensors` holds `images`, `logits`, the `step_size` to train with and the transform;
 `distilled.json` holds everything else that is known of the set. No file here runs code."""
 
 
@@ -111,7 +111,7 @@ def _made(meta: Mapping[str, Any]) -> str:
     facts += [
         f"matching network: `{meta['network']}`",
         f"training space: {meta['transform']}",
-        f"learned step size: {meta['step_size']:.4g}",
+        f"step size to train with: {meta['step_size']:.4g}",
     ]
     chosen = f"iterate chosen on the validation split: {meta['iteration']:,}"
     if meta.get("validation_accuracy") is not None:
