@@ -13,6 +13,7 @@ from PIL import Image
 
 from datm.data import load_data
 from datm.errors import InputError
+from real_data import cifar10
 
 NAMES = ["ant", "bee"]
 
@@ -270,16 +271,6 @@ def test_several_data_sets_in_one_folder_are_refused(tmp_path):
     make(tmp_path / "a")
     make(tmp_path / "b")
     refuse(tmp_path, "several data sets; give one of .*a, .*b")
-
-
-def cifar10() -> Path:
-    """The real CIFAR-10 as Parquet, or a skip that says where it was looked for."""
-    default = Path(__file__).parents[2].parent / "shared/data/cifar10"
-    folder = Path(os.environ.get("DATM_CIFAR10", default))
-    if not folder.is_dir():
-        reason = "real data are no part of the repository, the format is tested on made-up files"
-        pytest.skip(f"{reason}; no CIFAR-10 at {folder} (DATM_CIFAR10 names another place)")
-    return folder
 
 
 def test_a_thousand_real_cifar10_images(tmp_path):

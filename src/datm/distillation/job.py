@@ -131,14 +131,14 @@ class Job:
         found: list[tuple[Segment | None, MatchGradient]] = []
         for first in range(0, len(draws), at_once):
             some = draws[first : first + at_once]
-            gradients = [self._match(state, some[0])] if len(some) == 1 else self._all(state, some)
+            if len(some) == 1:
+                gradients = [self._gradient(state, some[0], some[0].augment)]
+            else:
+                gradients = self._side_by_side(state, some)
             found += zip((draw.segment for draw in some), gradients, strict=True)
         return found
 
-    def _match(self, state: State, draw: Draw) -> MatchGradient:
-        return self._gradient(state, draw, draw.augment)
-
-    def _all(self, state: State, draws: list[Draw]) -> list[MatchGradient]:
+    def _side_by_side(self, state: State, draws: list[Draw]) -> list[MatchGradient]:
         """Several students in one sweep, side by side."""
 
         def stacked(name: str) -> Tensor:

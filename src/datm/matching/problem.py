@@ -26,7 +26,7 @@ BLOCK = 2**20
 
 @dataclass(frozen=True)
 class MatchGradient:
-    """The matching loss and its gradient with respect to what is distilled.
+    """The outer loss and its gradient with respect to what is distilled.
 
     loss: scalar, 1 where the student made no progress; images_grad [S, c, H, W];
     logits_grad [S, K]; step_size_grad: scalar; student [P]: the parameters that were judged,
