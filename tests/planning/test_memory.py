@@ -55,34 +55,51 @@ def test_hard_labels_hold_twelve_bytes_a_logit() -> None:
     )
 
 
-@pytest.mark.parametrize(("ema", "more"), [(0.0, 0), (0.9, memory.AVERAGING)])
-def test_an_update_holds_three_more_sets_and_an_average_two(ema: float, more: int) -> None:
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [
+        (DistillConfig(), 0),
+        (DistillConfig(ema=0.9), memory.AVERAGING),
+        (DistillConfig(optimiser="adam"), memory.ADAPTING),
+        (DistillConfig(optimiser="adam", ema=0.9), memory.ADAPTING + memory.AVERAGING),
+    ],
+)
+def test_an_update_holds_three_more_sets_and_an_average_or_adam_two(
+    config: DistillConfig, more: int
+) -> None:
     images, logits = torch.randn(1000, 3, 8, 8), torch.randn(1000, 2)
-    state = State.begin(images, logits, 0.1)
+    state = State.begin(images, logits, config)
     gradient = MatchGradient(
         *(torch.ones_like(t) for t in (images[0], images, logits)),
         torch.tensor(1.0),
         torch.zeros(3),
     )
     one = images.nbytes + logits.nbytes
-    held, _ = allocated(lambda: state.updated(gradient, DistillConfig(ema=ema)))
+    held, _ = allocated(lambda: state.updated(gradient, config))
     assert held == pytest.approx((memory.UPDATING + more) * one, rel=0.02)
 
 
-@pytest.mark.parametrize(("ema", "sets"), [(0.0, memory.STATE - 1), (0.9, memory.STATE)])
-def test_a_state_has_four_sets_three_of_them_in_memory_without_an_average(
-    ema: float, sets: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("config", "sets", "squares"),
+    [
+        (DistillConfig(), memory.STATE - 1, 0),
+        (DistillConfig(ema=0.9), memory.STATE, 0),
+        (DistillConfig(optimiser="adam", ema=0.9), memory.STATE, memory.SQUARES),
+    ],
+)
+def test_a_state_has_four_sets_three_of_them_in_memory_without_an_average_and_adam_one_more(
+    config: DistillConfig, sets: int, squares: int, tmp_path: Path
 ) -> None:
     images, logits = torch.randn(100, 3, 8, 8), torch.randn(100, 2)
     gradient = MatchGradient(torch.ones(()), images, logits, torch.tensor(1.0), torch.zeros(3))
-    state = State.begin(images, logits, 0.1).updated(gradient, DistillConfig(ema=ema))
+    state = State.begin(images, logits, config).updated(gradient, config)
     tensors = [value for value in vars(state).values() if isinstance(value, torch.Tensor)]
     storages = {t.untyped_storage().data_ptr(): t.nbytes for t in tensors if t.ndim}
     one = images.nbytes + logits.nbytes
-    assert sum(storages.values()) == sets * one
+    assert sum(storages.values()) == (sets + squares) * one
     save_state(tmp_path, state, {})
     (file,) = tmp_path.iterdir()
-    assert file.stat().st_size == pytest.approx(memory.STATE * one, rel=0.02)
+    assert file.stat().st_size == pytest.approx((memory.STATE + squares) * one, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ BALANCED_VECTORS = 2  # more at the balanced gradient: the other one, and its ba
 STATE = 4  # sets of S images in a state: the present, its momentum, the average, the best
 SQUARES = 1  # sets more in the state of a run with Adam
 UPDATING = 3  # sets more while a state is updated: new momentum, new images, a product
-ADAPTING = 2  # sets more while Adam updates it: new squares, their root
+ADAPTING = 2  # sets more while Adam updates it: new squares, the direction
 AVERAGING = 2  # sets more yet while an average is updated: two products, their sum
 # Bytes per entry of the whitening while a set is written: the half matrix in float16 that goes to
 # the file, then three matrices in float64 for the inverse. Fitting it, at loading, takes four, and
@@ -218,7 +218,8 @@ def set_disk(outline: Outline) -> int:
     sizes, config = outline.sizes, outline.recipe.distill
     # The checkpoint, written beside the one it replaces; the first, the last and the best set.
     # In a file the average is written out even where it is the present set.
-    sets = (2 * STATE + 3) * synthetic_bytes(outline)
+    state = STATE + SQUARES * (config.optimiser == "adam")
+    sets = (2 * state + 3) * synthetic_bytes(outline)
     whitening = sizes.pixels * (sizes.pixels + 1) if sizes.zca else 0  # half a matrix of float16
     pictures = 2 * outline.synthetic * sizes.pixels  # preview.png, and those of the report
     lines = config.iterations // config.log_every * METRICS_LINE
