@@ -11,6 +11,10 @@ def cifar10() -> Path:
     default = Path(__file__).parents[1].parent / "shared/data/cifar10"
     folder = Path(os.environ.get("DATM_CIFAR10", default))
     if not folder.is_dir():
-        reason = "real data are no part of the repository, the format is tested on made-up files"
-        pytest.skip(f"{reason}; no CIFAR-10 at {folder} (DATM_CIFAR10 names another place)")
+        # Real images may not be kept in the repository. What needs none of them is tested elsewhere
+        # on made-up files in the same format; what does cannot be shown without them.
+        pytest.skip(
+            f"no CIFAR-10 at {folder}: it is no part of the repository, its format is tested on"
+            " made-up files (DATM_CIFAR10 names another place)"
+        )
     return folder

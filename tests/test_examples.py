@@ -12,7 +12,7 @@ from datm.runtime.device import Runtime
 from real_data import cifar10
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = sorted((ROOT / "examples/distilled").iterdir())
+FOLDERS = sorted(path for path in (ROOT / "examples/distilled").iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

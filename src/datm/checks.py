@@ -166,7 +166,7 @@ def check_trajectories(
             f"{path}: its teachers have {there} parameters, {network} now has {made.layout.total};"
             " give the module as it was or other trajectories."
         )
-    _same_data(trajectories.manifest["data"], data, path, "its teachers were trained on")
+    data.check_same(trajectories.manifest["data"], f"{path}: its teachers were trained on")
     if len(trajectories) < needed:
         raise InputError(
             f"{path}: {len(trajectories)} of {needed} teachers are finished; run `datm teach` to "
@@ -178,18 +178,8 @@ def check_trajectories(
 
 def check_distilled(distilled: "DistilledSet", recipe: "Recipe", data: DataSet, path: Path) -> None:
     """A distilled set made before: of these data in this space, for what it is evaluated by."""
-    _same_data(distilled.meta.get("data", {}), data, path, "was distilled from")
+    data.check_same(distilled.meta.get("data", {}), f"{path}: was distilled from")
     check_models(recipe, data, distilled.network)
-
-
-def _same_data(there: dict[str, Any], data: DataSet, path: Path, what: str) -> None:
-    here = data.describe()
-    for key in ("shape", "classes", "transform", "fingerprint"):
-        if there.get(key) != here[key]:
-            raise InputError(
-                f"{path}: {what} other data ({key} {_short(there.get(key))} there, "
-                f"{_short(here[key])} now); give the same data settings or another folder."
-            )
 
 
 def _begun(out: Path, stage: str) -> bool:
@@ -216,8 +206,3 @@ def _fixed(field: Field, begun: list[str], adopted: bool) -> bool:
 def _extends(field: Field, old: Any, new: Any) -> bool:
     """Whether the change only makes a stage go on for longer."""
     return field.name == "distill.iterations" and new > old
-
-
-def _short(value: Any) -> str:
-    text = shown(value)
-    return text if len(text) <= 40 else text[:37] + "..."

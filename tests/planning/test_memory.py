@@ -56,17 +56,15 @@ def test_hard_labels_hold_twelve_bytes_a_logit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "more"),
+    ("config", "sets"),
     [
-        (DistillConfig(), 0),
-        (DistillConfig(ema=0.9), memory.AVERAGING),
-        (DistillConfig(optimiser="adam"), memory.ADAPTING),
-        (DistillConfig(optimiser="adam", ema=0.9), memory.ADAPTING + memory.AVERAGING),
+        (DistillConfig(), 3),
+        (DistillConfig(ema=0.9), 5),
+        (DistillConfig(optimiser="adam"), 5),
+        (DistillConfig(optimiser="adam", ema=0.9), 6),
     ],
 )
-def test_an_update_holds_three_more_sets_and_an_average_or_adam_two(
-    config: DistillConfig, more: int
-) -> None:
+def test_the_sets_that_an_update_holds(config: DistillConfig, sets: int) -> None:
     images, logits = torch.randn(1000, 3, 8, 8), torch.randn(1000, 2)
     state = State.begin(images, logits, config)
     gradient = MatchGradient(
@@ -76,7 +74,8 @@ def test_an_update_holds_three_more_sets_and_an_average_or_adam_two(
     )
     one = images.nbytes + logits.nbytes
     held, _ = allocated(lambda: state.updated(gradient, config))
-    assert held == pytest.approx((memory.UPDATING + more) * one, rel=0.02)
+    assert memory.updating_sets(config) == sets
+    assert held == pytest.approx(sets * one, rel=0.02)
 
 
 @pytest.mark.parametrize(

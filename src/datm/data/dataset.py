@@ -4,6 +4,7 @@ Shapes: n images, c channels, H height, W width, K classes.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from datm.data.transform import Transform
+from datm.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,20 @@ class DataSet:
             "fingerprint": self.fingerprint,
         }
 
+    def check_same(self, there: Mapping[str, Any], what: str) -> None:
+        """Raises InputError where `there`, described as above, are other images or another space.
+
+        what: what was made of them, and how, as the message's first words.
+        """
+        here = self.describe()
+        for key in ("shape", "classes", "transform", "fingerprint"):
+            if there.get(key) != here[key]:
+                theirs, ours = (_short(repr(own.get(key))) for own in (there, here))
+                raise InputError(
+                    f"{what} other data ({key} {theirs} there, {ours} now);"
+                    " give the same data settings or another folder."
+                )
+
     def to(self, device: torch.device | str) -> "DataSet":
         return replace(
             self,
@@ -104,3 +120,7 @@ class DataSet:
             test=self.test.to(device),
             transform=self.transform.to(device),
         )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

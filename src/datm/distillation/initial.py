@@ -41,13 +41,8 @@ def earlier_set(data: DataSet, config: DistillConfig) -> DistilledSet | None:
     if config.begin_with is None:
         return None
     found = DistilledSet.load(config.begin_with)
-    there, here = found.meta.get("data", {}), data.describe()
-    for name in ("shape", "classes", "transform", "fingerprint"):
-        if there.get(name) != here[name]:
-            raise InputError(
-                f"distill.begin_with: the set in {config.begin_with} was distilled from other data"
-                f" ({name} differs); give one of these data with these settings."
-            )
+    what = f"distill.begin_with: the set in {config.begin_with} was distilled from"
+    data.check_same(found.meta.get("data", {}), what)
     if found.ipc != config.ipc:
         raise InputError(
             f"distill.begin_with: the set in {config.begin_with} has {found.ipc} images per class,"

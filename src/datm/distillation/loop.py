@@ -19,7 +19,7 @@ from torch import Tensor
 from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
-from datm.distillation.initial import check_ipc, earlier_set
+from datm.distillation.initial import check_ipc
 from datm.distillation.job import Job
 from datm.distillation.segments import check_flip
 from datm.distillation.state import State, load_state, save_state
@@ -52,9 +52,8 @@ def distill(
     not fit together, or when the updates diverge.
     """
     check(data, trajectories, config)
-    runtime = runtime or Runtime()
+    job = Job(data, trajectories, config, runtime or Runtime(), seed)
     folder = writable_folder(out) if out is not None else None
-    job = Job(data, trajectories, config, runtime, seed)
     state = load_state(folder / "checkpoint", job.identity, job.device) if folder else None
     if state is None:
         state = job.begin(console)
@@ -73,7 +72,6 @@ def distill(
 def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> None:
     """Raises InputError where data, trajectories and settings do not fit together."""
     check_ipc(data, config.ipc)
-    earlier_set(data, config)
     check_flip(config.match, trajectories.augmentation)
     theirs = trajectories.manifest["data"]
     for name, ours in data.describe().items():

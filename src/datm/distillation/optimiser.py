@@ -6,7 +6,7 @@ from torch import Tensor
 
 Optimiser = Literal["sgd", "adam"]
 
-SQUARES = 0.99
+DECAY = 0.99
 """Adam's decay of squared gradients: its memory is 100 updates, where torch.optim's is 1,000."""
 SMALLEST = 1e-12
 """Added to Adam's denominator. Gradients of images are of 1e-6: the usual 1e-8 would count."""
@@ -35,8 +35,8 @@ def descend(
         velocity = momentum * moments.velocity + gradient
         return velocity, Moments(velocity, moments.square)
     velocity = momentum * moments.velocity + (1 - momentum) * gradient
-    square = SQUARES * moments.square + (1 - SQUARES) * gradient.square()
+    square = DECAY * moments.square + (1 - DECAY) * gradient.square()
     # In place: there are 10,000 images in some sets.
-    size = (square / (1 - SQUARES ** (updates + 1))).sqrt_().add_(SMALLEST)
+    size = (square / (1 - DECAY ** (updates + 1))).sqrt_().add_(SMALLEST)
     mean = (velocity / (1 - momentum ** (updates + 1))).div_(size)
     return mean, Moments(velocity, square)

@@ -82,32 +82,30 @@ class State:
     def updated(self, gradient: MatchGradient, config: DistillConfig) -> "State":
         """One step of the optimiser, with a rate for each of the three."""
         share = config.rate(self.iteration)
-        images_way, images_moments = descend(
-            config.optimiser,
-            gradient.images_grad,
-            Moments(self.images_velocity, self.images_square),
-            config.images_momentum,
-            self.updates,
+
+        def step(
+            value: Tensor, grad: Tensor, moments: Moments, momentum: float, rate: float
+        ) -> tuple[Tensor, Moments]:
+            way, moments = descend(config.optimiser, grad, moments, momentum, self.updates)
+            return value - share * rate * way, moments
+
+        past = Moments(self.images_velocity, self.images_square)
+        images, of_images = step(
+            self.images, gradient.images_grad, past, config.images_momentum, config.images_lr
         )
-        logits_way, logits_moments = descend(
-            config.optimiser,
-            gradient.logits_grad,
-            Moments(self.logits_velocity, self.logits_square),
-            config.labels_momentum,
-            self.updates,
+        past = Moments(self.logits_velocity, self.logits_square)
+        rate = config.labels_lr if config.labels == "learned" else 0.0
+        logits, of_logits = step(
+            self.logits, gradient.logits_grad, past, config.labels_momentum, rate
         )
-        alpha_way, alpha_moments = descend(
-            config.optimiser,
+        past = Moments(self.step_size_velocity, self.step_size_square)
+        alpha, of_alpha = step(
+            self.step_size,
             gradient.step_size_grad,
-            Moments(self.step_size_velocity, self.step_size_square),
+            past,
             config.step_size_momentum,
-            self.updates,
+            config.step_size_lr,
         )
-        images = self.images - share * config.images_lr * images_way
-        logits = self.logits
-        if config.labels == "learned":
-            logits = logits - share * config.labels_lr * logits_way
-        alpha = self.step_size - share * config.step_size_lr * alpha_way
         return replace(
             self,
             images=images,
@@ -115,12 +113,12 @@ class State:
             average_images=_averaged(self.average_images, images, config.ema),
             average_logits=_averaged(self.average_logits, logits, config.ema),
             step_size=alpha.clamp(min=config.smallest_step_size),
-            images_velocity=images_moments.velocity,
-            logits_velocity=logits_moments.velocity,
-            step_size_velocity=alpha_moments.velocity,
-            images_square=images_moments.square,
-            logits_square=logits_moments.square,
-            step_size_square=alpha_moments.square,
+            images_velocity=of_images.velocity,
+            logits_velocity=of_logits.velocity,
+            step_size_velocity=of_alpha.velocity,
+            images_square=of_images.square,
+            logits_square=of_logits.square,
+            step_size_square=of_alpha.square,
             updates=self.updates + 1,
         )
 

@@ -10,6 +10,7 @@ n real images, E epochs, G side by side.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from datm.distillation import DistillConfig
 from datm.evaluation.made import CHOSEN, SYNTHETIC
 from datm.planning.outline import Outline, Step, Work
 
@@ -100,10 +101,8 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
     vectors = {"match": match.inner_steps + VECTORS}
     if match.data_share:  # the student's way is kept while it is tried on real images
         vectors["gradient"] = vectors["match"]
-    averaging = AVERAGING if outline.recipe.distill.ema else 0
-    adapting = ADAPTING if outline.recipe.distill.optimiser == "adam" else 0
-    updating = (UPDATING + averaging + adapting) * synthetic_bytes(outline)
     asked = outline.recipe.distill.begin_with is None
+    updating = updating_sets(outline.recipe.distill) * synthetic_bytes(outline)
     return [
         Phase("the training images' transform", validation + asked * TRANSFORMING * train),
         Phase("the update", states + gradients + updating),
@@ -115,6 +114,14 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
             )
         ),
     ]
+
+
+def updating_sets(config: DistillConfig) -> int:
+    """Sets of S images that are there while a state is updated, beside the state itself."""
+    adam = config.optimiser == "adam"
+    moving = UPDATING + ADAPTING * adam
+    averaging = UPDATING + AVERAGING + SQUARES * adam
+    return max(moving, averaging) if config.ema else moving
 
 
 def evaluate(
