@@ -294,3 +294,25 @@ def test_ctrl_c_exits_130_and_the_same_command_continues_to_the_same_bits(tmp_pa
         for out in ("stopped", "whole")
     )
     assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+@pytest.mark.parametrize("module", ["numpy.exceptions", "numpy.linalg", "torch.nn"])
+def test_ctrl_c_while_libraries_are_imported_ends_the_command(module: str, tmp_path: Path) -> None:
+    """PyTorch's C code imports NumPy and would swallow it, and leave NumPy half imported."""
+    script = """
+import importlib.abc, signal, sys
+class Impatient(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Impatient())
+from datm.cli import main
+sys.exit(main(["run", "digits", "--smoke", "--out", sys.argv[2]]))
+"""
+    command = [sys.executable, "-c", script, module, str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(datm.__file__).parents[1])}
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
+    assert ended.returncode in (-signal.SIGINT, 130), ended.stderr
+    assert not (tmp_path / "run").exists()

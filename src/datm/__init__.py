@@ -1,5 +1,8 @@
 """datm: lossless dataset distillation by difficulty-aligned trajectory matching."""
 
+# First: PyTorch's C code would swallow a Ctrl-C while it imports NumPy, and leave it half imported.
+import numpy  # noqa: F401
+
 from datm.data import DataSet, load_data
 from datm.distillation import DistilledSet, distill
 from datm.errors import InputError

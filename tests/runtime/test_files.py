@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,25 @@ def test_a_failed_write_leaves_the_old_file(
         atomic_write(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_what_a_kill_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from datm.runtime import files
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+files.atomic_write(Path(sys.argv[1]), "half")
+"""
+    source = str(Path(files.__file__).parents[2])
+    path = tmp_path / "a.json"
+    environment = {**os.environ, "PYTHONPATH": source}
+    subprocess.run([sys.executable, "-c", script, path], env=environment, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    other = tmp_path / ".aa.json.1.tmp"  # of another file, and so another's to remove
+    other.touch()
+    files.atomic_write(path, "whole")
+    assert sorted(tmp_path.iterdir()) == [other, path]
 
 
 def test_json_round_trip_without_what_json_cannot_say(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A reader never meets half a file: everything is written beside its place, flushe
 it. What is read comes from outside, so a broken file is an InputError that names it.
 """
 
+import glob
 import json
 import math
 import os
@@ -158,6 +159,8 @@ def read_json_lines(
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # by a killed process
+        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
