@@ -96,13 +96,6 @@ def ingredients(recipe: Recipe) -> Comparison:
         "Adam": worth(1, **ADAM),
         "half of the iterations on real images, Adam": worth(1, match__data_share=0.5, **ADAM),
         "all iterations on real images, Adam": worth(1, match__data_share=1, **ADAM),
-        "the same, students' step size x 5": worth(
-            1,
-            match__data_share=1,
-            distill__step_size=5 * distill.step_size,
-            distill__reader_lr=distill.step_size,
-            **ADAM,
-        ),
         "labels fixed": worth(1, distill__labels="fixed"),
         "labels' rate x 3": worth(1, distill__labels_lr=3 * distill.labels_lr),
         "images' rate x 3": worth(1, distill__images_lr=3 * distill.images_lr),

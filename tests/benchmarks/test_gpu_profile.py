@@ -24,7 +24,7 @@ PLACE = Place("cpu", quick=True)
 def test_every_part_runs() -> None:
     parts = ["check", "syncs", "convs", "profile"]
     command = [sys.executable, str(PROGRAM), *parts, "--device", "cpu", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     found = done.stdout
     assert "float32, 3 side by side, turn 4, step_size_grad: " in found

@@ -28,7 +28,7 @@ RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
 def run(*arguments: str) -> str:
     command = [sys.executable, str(RUN), "--quick", "--seconds", "0", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=100).stdout
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

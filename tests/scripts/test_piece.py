@@ -68,7 +68,9 @@ def test_time_is_kept_and_parts_are_small(tmp_path: Path) -> None:
     piece.unpack(state, other)
     assert (other / "checkpoint" / "state").read_bytes() == bytes(range(256)) * 100
     assert not (other / "trajectories").exists()
+    began = time.monotonic()
     assert piece.run_for(0.5, ["digits", "--out", str(tmp_path / "never")]) == piece.INTERRUPTED
+    assert time.monotonic() - began < 60
 
 
 def test_what_datm_refuses_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
