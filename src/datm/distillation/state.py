@@ -94,10 +94,11 @@ class State:
             self.images, gradient.images_grad, past, config.images_momentum, config.images_lr
         )
         past = Moments(self.logits_velocity, self.logits_square)
-        rate = config.labels_lr if config.labels == "learned" else 0.0
         logits, of_logits = step(
-            self.logits, gradient.logits_grad, past, config.labels_momentum, rate
+            self.logits, gradient.logits_grad, past, config.labels_momentum, config.labels_lr
         )
+        if config.labels != "learned":
+            logits = self.logits
         past = Moments(self.step_size_velocity, self.step_size_square)
         alpha, of_alpha = step(
             self.step_size,
