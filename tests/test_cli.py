@@ -26,8 +26,11 @@ Refusal = Callable[..., str]
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Refusal:
+def refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Refusal:
     """Runs a command line that must exit with 2 and gives the one line it printed on stderr."""
+    monkeypatch.chdir(tmp_path)  # away from runs/ of one's own
 
     def run(*arguments: str) -> str:
         capsys.readouterr()
