@@ -3,7 +3,6 @@
 To 1e-5 in float32: a compiler may sum in another order, and does nothing else.
 """
 
-import functools
 import shutil
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ import torch
 from matching_problems import differences, random_segment
 from torch import Tensor
 
+from compilers import compile_with
 from datm.matching import Student, soft_cross_entropy, student_loss
 from datm.runtime import compiling
 
@@ -46,8 +46,7 @@ def test_compiled_equals_eager() -> None:
 def test_the_compiler_takes_convnets_whole(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced and differentiated as for compiling, then run without machine code of its own."""
     monkeypatch.setattr(compiling, "can_compile", lambda: True)
-    traced = functools.partial(torch.compile, backend="aot_eager")
-    monkeypatch.setattr(torch, "compile", traced)
+    monkeypatch.setattr(torch, "compile", compile_with("aot_eager"))
     segment = random_segment(1, 3, 4, spec=spec).to(torch.float32)
     student = Student(segment.loss, compile=True)
     for method in ("exact", "tesla"):
@@ -57,14 +56,23 @@ def test_the_compiler_takes_convnets_whole(spec: str, monkeypatch: pytest.Monkey
 
 def test_the_compiler_takes_a_decoupled_loss_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "can_compile", lambda: True)
-    traced = functools.partial(torch.compile, backend="aot_eager")
-    monkeypatch.setattr(torch, "compile", traced)
+    monkeypatch.setattr(torch, "compile", compile_with("aot_eager"))
     segment = random_segment(1, 3, 4).to(torch.float32)
     prior = torch.tensor([0.7, 0.1, 0.15, 0.05]).log()
     loss = student_loss(segment.loss.network, prior, decoupled=True)
     student = Student(loss, compile=True)
     found = differences(segment.match("exact", loss=student), segment.match("exact", loss=loss))
     assert max(found.values()) < TOLERANCE, found
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_compiled_with_fewer_products_equals_eager() -> None:
+    """Convolutions of 16 channels and more: Winograd's, whose rounding errors are larger."""
+    segment = random_segment(1, 3, 4, spec="convnet-2,width=16").to(torch.float32)
+    student = Student(segment.loss, compile=True)
+    found = differences(segment.match("exact", loss=student), segment.match("exact"))
+    assert max(found.values()) < 1e-4, found
 
 
 @pytest.mark.slow

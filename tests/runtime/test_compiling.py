@@ -1,6 +1,5 @@
 """Compiling: each function by itself, and not at all where there is no compiler."""
 
-import functools
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from compilers import compile_with
 from datm.runtime import compiling
 
 
 @pytest.fixture
 def _quick_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """torch.compile up to, and without, the generation of machine code."""
-    quick = functools.partial(torch.compile, backend="eager")
     monkeypatch.setattr(compiling, "can_compile", lambda: True)
-    monkeypatch.setattr(torch, "compile", quick)
+    monkeypatch.setattr(torch, "compile", compile_with("eager"))
     yield
     torch._dynamo.reset()
 
@@ -66,7 +65,7 @@ def test_where_compiling_fails_it_is_said_once_and_the_result_is_the_same(
         raise RuntimeError("the linker is missing")
 
     monkeypatch.setattr(compiling, "can_compile", lambda: True)
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
+    monkeypatch.setattr(torch, "compile", compile_with(broken))
     compiling._report.cache_clear()
     functions = [compiling.compiled(power(2)), compiling.compiled(power(3))]
     x = torch.tensor([1.0, 2.0])

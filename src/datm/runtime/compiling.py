@@ -49,7 +49,7 @@ class _Compiled:
         on_gpu = arguments[0].is_cuda
         if self._fast is None:
             _announce()
-            self._fast = _compile(self._function, "reduce-overhead" if on_gpu else None)
+            self._fast = _compile(self._function, on_gpu)
         if on_gpu:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         try:
@@ -66,7 +66,7 @@ class _Compiled:
             return self._function(*arguments)
 
 
-def _compile(function: Callable[..., Any], mode: str | None) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], on_gpu: bool) -> Callable[..., Any]:
     def alone(*arguments: Any) -> Any:
         return function(*arguments)
 
@@ -74,4 +74,10 @@ def _compile(function: Callable[..., Any], mode: str | None) -> Callable[..., An
     # many: with a code of its own, other closures of the same source do not count.
     alone.__code__ = alone.__code__.replace()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-    return torch.compile(alone, dynamic=False, fullgraph=True, mode=mode)
+    how: dict[str, Any] = {"mode": "reduce-overhead"}
+    if not on_gpu:
+        # Takes a second to import.
+        from datm.runtime.winograd import Winograd
+
+        how = {"options": {"post_grad_custom_pre_pass": Winograd()}}
+    return torch.compile(alone, dynamic=False, fullgraph=True, **how)

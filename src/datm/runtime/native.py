@@ -1,0 +1,66 @@
+"""C++ of this package, compiled for the processor at hand the first time that it is needed."""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger("datm")
+
+FLAGS = "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC"
+
+
+@cache
+def native(name: str) -> ctypes.CDLL | None:
+    """The library of `name`.cpp beside this file; None, and said once, where it cannot be made.
+
+    It is kept in the user's cache folder ($XDG_CACHE_HOME/datm), by source, compiler and processor.
+    """
+    source = Path(__file__).with_name(f"{name}.cpp")
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:  # said by whoever compiles
+        return None
+    try:
+        path = cache_folder() / f"{name}-{_key(source, compiler)}.so"
+        if not path.exists():
+            _build(source, compiler, path)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.CalledProcessError) as error:
+        details = getattr(error, "stderr", None) or str(error)
+        logger.warning(
+            "%s could not be compiled, PyTorch's own kernels serve, which is slower but the same:"
+            " %s",
+            source.name,
+            " ".join(details.split("\n")[:2]),
+        )
+        return None
+
+
+def cache_folder() -> Path:
+    """Where compiled libraries are kept; not made yet."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "datm"
+
+
+def _key(source: Path, compiler: str) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    processor = sorted(torch.cpu.get_capabilities().items())
+    parts = source.read_text(encoding="utf-8"), FLAGS, version.stdout, processor
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
+
+
+def _build(source: Path, compiler: str, path: Path) -> None:
+    """Compile into a file of its own, then rename: two processes may be at it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        command = [compiler, *FLAGS, "-o", str(made), str(source)]
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        made.replace(path)

@@ -1,0 +1,397 @@
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016).
+//
+// Four by four outputs that lie together, a tile, need 36 products per pair of channels where the
+// plain sum needs 144:
+//     y  = A' [(G w G') . (B' x B)] A      (the convolution; . is a product entry by entry,
+//     dw = G' [(B' x B) . (A dy A')] G      summed over input channels, or over tiles)
+// Each of the 36 entries, a frequency, is a matrix product over channels (or tiles). Tiles go
+// through in blocks small enough that what is transformed never leaves the caches.
+//
+// Tensors are float32; activations have the channels of a pixel side by side ("channels last").
+// Letters: B images, H x W pixels, C channels in, K channels out, T tiles of a block, F frequencies.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, ROWS = 12;
+#elif defined(__AVX__)
+constexpr int LANES = 8, ROWS = 6;
+#else
+constexpr int LANES = 4, ROWS = 6;
+#endif
+// A product of matrices goes by pieces of ROWS x PANEL numbers, which stay in registers.
+constexpr int PANEL = 2 * LANES;
+constexpr int F = 36, TILE = 4, PATCH = 6;
+constexpr int BLOCK = 24;  // tiles; a multiple of ROWS
+
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Memory of a thread that it keeps between calls.
+struct Scratch {
+    float* data = nullptr;
+    size_t size = 0;
+    float* of(size_t floats) {
+        if (floats > size) {
+            std::free(data);
+            data = static_cast<float*>(std::aligned_alloc(64, up(floats * sizeof(float), 64)));
+            size = data ? floats : 0;
+        }
+        return data;
+    }
+    ~Scratch() { std::free(data); }
+};
+thread_local Scratch scratch;
+
+// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c. a(r, k) = a[r * a_row + k * a_step].
+template <int R>
+void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
+           int64_t b_step, float* c, int64_t c_row, bool add) {
+    Vector sum[R][2];
+    for (int r = 0; r < R; ++r) {
+        for (int half = 0; half < 2; ++half) {
+            const Vector* old = reinterpret_cast<const Vector*>(c + r * c_row + half * LANES);
+            sum[r][half] = add ? *old : Vector{};
+        }
+    }
+    for (int64_t k = 0; k < depth; ++k) {
+        const Vector left = *reinterpret_cast<const Vector*>(b + k * b_step);
+        const Vector right = *reinterpret_cast<const Vector*>(b + k * b_step + LANES);
+        for (int r = 0; r < R; ++r) {
+            const float factor = a[r * a_row + k * a_step];
+            sum[r][0] += factor * left;
+            sum[r][1] += factor * right;
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        for (int half = 0; half < 2; ++half) {
+            *reinterpret_cast<Vector*>(c + r * c_row + half * LANES) = sum[r][half];
+        }
+    }
+}
+
+template <int R>
+void last_rows(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
+               const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+    if constexpr (R > 0) {
+        if (rows == R) {
+            piece<R>(depth, a, a_row, a_step, b, b_step, c, c_row, add);
+        } else {
+            last_rows<R - 1>(rows, depth, a, a_row, a_step, b, b_step, c, c_row, add);
+        }
+    }
+}
+
+// The same for any number of rows.
+void product(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
+             const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+    int64_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS) {
+        piece<ROWS>(depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row, c_row, add);
+    }
+    last_rows<ROWS - 1>(rows - r, depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row,
+                        c_row, add);
+}
+
+// The three transforms along one axis, of numbers or vectors.
+struct Patch {  // B': six inputs to six frequencies
+    static constexpr int in = PATCH, out = PATCH;
+    template <class V>
+    static void apply(const V* x, V* y) {
+        const V a = x[4] - 4.f * x[2], b = x[3] - 4.f * x[1];
+        const V c = x[4] - x[2], d = 2.f * (x[3] - x[1]);
+        y[0] = 4.f * x[0] - 5.f * x[2] + x[4];
+        y[1] = a + b;
+        y[2] = a - b;
+        y[3] = c + d;
+        y[4] = c - d;
+        y[5] = 4.f * x[1] - 5.f * x[3] + x[5];
+    }
+};
+struct Spread {  // A: four outputs' derivatives to six frequencies
+    static constexpr int in = TILE, out = PATCH;
+    template <class V>
+    static void apply(const V* x, V* y) {
+        const V a = x[0] + x[2], b = x[1] + x[3];
+        const V c = x[0] + 4.f * x[2], d = 2.f * x[1] + 8.f * x[3];
+        y[0] = x[0];
+        y[1] = a + b;
+        y[2] = a - b;
+        y[3] = c + d;
+        y[4] = c - d;
+        y[5] = x[3];
+    }
+};
+struct Gather {  // A': six frequencies to four outputs
+    static constexpr int in = PATCH, out = TILE;
+    template <class V>
+    static void apply(const V* x, V* y) {
+        const V a = x[1] + x[2], b = x[1] - x[2];
+        const V c = x[3] + x[4], d = x[3] - x[4];
+        y[0] = x[0] + a + c;
+        y[1] = b + 2.f * d;
+        y[2] = a + 4.f * c;
+        y[3] = b + 8.f * d + x[5];
+    }
+};
+struct Kernel {  // G: three weights to six frequencies
+    static constexpr int in = 3, out = PATCH;
+    template <class V>
+    static void apply(const V* x, V* y) {
+        const V a = x[0] + x[2], c = x[0] + 4.f * x[2];
+        y[0] = x[0] * (1.f / 4);
+        y[1] = (a + x[1]) * (-1.f / 6);
+        y[2] = (a - x[1]) * (-1.f / 6);
+        y[3] = (c + 2.f * x[1]) * (1.f / 24);
+        y[4] = (c - 2.f * x[1]) * (1.f / 24);
+        y[5] = x[2];
+    }
+};
+struct Fold {  // G': six frequencies to the derivatives of three weights
+    static constexpr int in = PATCH, out = 3;
+    template <class V>
+    static void apply(const V* x, V* y) {
+        const V a = x[1] + x[2], b = x[1] - x[2];
+        const V c = x[3] + x[4], d = x[3] - x[4];
+        y[0] = x[0] * (1.f / 4) - a * (1.f / 6) + c * (1.f / 24);
+        y[1] = d * (1.f / 12) - b * (1.f / 6);
+        y[2] = c * (1.f / 6) - a * (1.f / 6) + x[5];
+    }
+};
+
+// Both axes: `from` holds in x in numbers, `to` out x out.
+template <class Axis, class V, class Load, class Store>
+inline void both(Load load, Store store) {
+    V half[Axis::out][Axis::in];
+    for (int column = 0; column < Axis::in; ++column) {
+        V x[Axis::in], y[Axis::out];
+        for (int row = 0; row < Axis::in; ++row) x[row] = load(row * Axis::in + column);
+        Axis::apply(x, y);
+        for (int row = 0; row < Axis::out; ++row) half[row][column] = y[row];
+    }
+    for (int row = 0; row < Axis::out; ++row) {
+        V y[Axis::out];
+        Axis::apply(half[row], y);
+        for (int column = 0; column < Axis::out; ++column) store(row * Axis::out + column, y[column]);
+    }
+}
+
+// Activations [B, H, W, C] and the tiles that their convolution's outputs are cut into.
+struct Map {
+    int64_t height, width, channels;
+    const float* data;
+};
+struct Tiles {
+    int64_t images, down, across;
+    int64_t count() const { return images * down * across; }
+};
+Tiles tiles_of(int64_t images, int64_t height, int64_t width) {
+    return {images, (height + TILE - 1) / TILE, (width + TILE - 1) / TILE};
+}
+
+// Pixels [SIDE x SIDE] of a tile, from (4 row - padding, 4 column - padding) on; zeros outside.
+template <int SIDE>
+void pixels(const Map& map, const Tiles& tiles, int64_t tile, int64_t padding, const float* zeros,
+            const float** at) {
+    const int64_t image = tile / (tiles.down * tiles.across), rest = tile % (tiles.down * tiles.across);
+    const int64_t top = rest / tiles.across * TILE - padding;
+    const int64_t left = rest % tiles.across * TILE - padding;
+    for (int row = 0; row < SIDE; ++row) {
+        for (int column = 0; column < SIDE; ++column) {
+            const int64_t y = top + row, x = left + column;
+            const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
+            at[row * SIDE + column] =
+                inside ? map.data + ((image * map.height + y) * map.width + x) * map.channels : zeros;
+        }
+    }
+}
+
+// Frequencies of a block's tiles: to[f][t][c], `wide` numbers for the channels of a tile.
+template <class Axis>
+void transform(const Map& map, const Tiles& tiles, int64_t first, int64_t count, int64_t padding,
+               const float* zeros, float* to, int64_t wide) {
+    const int64_t plane = BLOCK * wide;
+    for (int64_t t = 0; t < count; ++t) {
+        const float* at[Axis::in * Axis::in];
+        pixels<Axis::in>(map, tiles, first + t, padding, zeros, at);
+        float* own = to + t * wide;
+        int64_t c = 0;
+        for (; c + LANES <= map.channels; c += LANES) {
+            both<Axis, Vector>(
+                [&](int i) { return *reinterpret_cast<const Vector*>(at[i] + c); },
+                [&](int f, Vector v) { *reinterpret_cast<Vector*>(own + f * plane + c) = v; });
+        }
+        for (; c < map.channels; ++c) {
+            both<Axis, float>([&](int i) { return at[i][c]; },
+                              [&](int f, float v) { own[f * plane + c] = v; });
+        }
+    }
+}
+
+// Outputs of a block's tiles, `some` channels from `channel` on, from frequencies m[f][t][PANEL].
+void gather(const float* m, const Tiles& tiles, int64_t first, int64_t count, float* out,
+            int64_t height, int64_t width, int64_t channels, int64_t channel) {
+    const int64_t plane = BLOCK * PANEL, some = std::min<int64_t>(PANEL, channels - channel);
+    for (int64_t t = 0; t < count; ++t) {
+        const int64_t tile = first + t, image = tile / (tiles.down * tiles.across);
+        const int64_t rest = tile % (tiles.down * tiles.across);
+        const int64_t top = rest / tiles.across * TILE, left = rest % tiles.across * TILE;
+        const float* own = m + t * PANEL;
+        float* corner = out + ((image * height + top) * width + left) * channels + channel;
+        const int64_t rows = std::min<int64_t>(TILE, height - top);
+        const int64_t columns = std::min<int64_t>(TILE, width - left);
+        int64_t c = 0;
+        const auto place = [&](int i) { return ((i / TILE) * width + i % TILE) * channels + c; };
+        const auto inside = [&](int i) { return i / TILE < rows && i % TILE < columns; };
+        for (; c + LANES <= some; c += LANES) {
+            both<Gather, Vector>(
+                [&](int f) { return *reinterpret_cast<const Vector*>(own + f * plane + c); },
+                [&](int i, Vector v) {
+                    if (inside(i)) *reinterpret_cast<Vector*>(corner + place(i)) = v;
+                });
+        }
+        for (; c < some; ++c) {
+            both<Gather, float>([&](int f) { return own[f * plane + c]; },
+                                [&](int i, float v) {
+                                    if (inside(i)) corner[place(i)] = v;
+                                });
+        }
+    }
+}
+
+// Frequencies of weights [K, C, 3, 3] for the products: to[panel of K][f][C][PANEL], zeros beyond K.
+// `turned` takes [C, K, 3, 3] rotated by half a turn: what pulls derivatives back to the input.
+void weights(const float* w, int64_t in, int64_t out, bool turned, float* to, int threads) {
+    const int64_t panels = up(out, PANEL) / PANEL;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t job = 0; job < panels * in; ++job) {
+        const int64_t panel = job / in, c = job % in;
+        float* own = to + (panel * F * in + c) * PANEL;
+        for (int64_t lane = 0; lane < PANEL; ++lane) {
+            const int64_t k = panel * PANEL + lane;
+            const float* from = w + (turned ? c * out + k : k * in + c) * 9;
+            both<Kernel, float>(
+                [&](int i) { return k < out ? from[turned ? 8 - i : i] : 0.f; },
+                [&](int f, float v) { own[f * in * PANEL + lane] = v; });
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// out [B, H', W', K] = x [B, H, W, C] convolved with w [K, C, 3, 3] ([C, K, 3, 3] if `turned`),
+// H' = H + 2 padding - 2. Returns 0, or 1 where memory ran out.
+int datm_convolve(const float* x, const float* w, float* out, int64_t images, int64_t height,
+                  int64_t width, int64_t in, int64_t out_channels, int64_t padding, int turned,
+                  int threads) {
+    const int64_t rows = height + 2 * padding - 2, columns = width + 2 * padding - 2;
+    const int64_t panels = up(out_channels, PANEL) / PANEL;
+    float* u = static_cast<float*>(std::aligned_alloc(64, panels * F * in * PANEL * sizeof(float)));
+    float* zeros = static_cast<float*>(std::calloc(in, sizeof(float)));
+    bool failed = !u || !zeros;
+    if (!failed) {
+        weights(w, in, out_channels, turned, u, threads);
+        const Map map{height, width, in, x};
+        const Tiles tiles = tiles_of(images, rows, columns);
+        const int64_t blocks = (tiles.count() + BLOCK - 1) / BLOCK;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(|| : failed)
+        for (int64_t block = 0; block < blocks; ++block) {
+            const int64_t first = block * BLOCK, count = std::min<int64_t>(BLOCK, tiles.count() - first);
+            float* v = scratch.of(F * BLOCK * (in + PANEL));
+            if (!v) {
+                failed = true;
+                continue;
+            }
+            float* m = v + F * BLOCK * in;
+            transform<Patch>(map, tiles, first, count, padding, zeros, v, in);
+            for (int64_t panel = 0; panel < panels; ++panel) {
+                for (int64_t f = 0; f < F; ++f) {
+                    product(count, in, v + f * BLOCK * in, in, 1, u + (panel * F + f) * in * PANEL,
+                            PANEL, m + f * BLOCK * PANEL, PANEL, false);
+                }
+                gather(m, tiles, first, count, out, rows, columns, out_channels, panel * PANEL);
+            }
+        }
+    }
+    std::free(u);
+    std::free(zeros);
+    return failed;
+}
+
+// dw [K, C, 3, 3], the derivative by the weights of <dy, convolution of x>: x [B, H, W, C],
+// dy [B, H', W', K]. Returns 0, or 1 where memory ran out.
+int datm_weight_gradient(const float* x, const float* dy, float* dw, int64_t images, int64_t height,
+                         int64_t width, int64_t in, int64_t out_channels, int64_t padding,
+                         int threads) {
+    const int64_t rows = height + 2 * padding - 2, columns = width + 2 * padding - 2;
+    const int64_t wide = up(out_channels, PANEL), plane = in * wide;
+    const Tiles tiles = tiles_of(images, rows, columns);
+    const int64_t blocks = (tiles.count() + BLOCK - 1) / BLOCK;
+    threads = std::max<int64_t>(1, std::min<int64_t>(threads, blocks));
+    // Each thread sums over tiles of its own.
+    float* sums = static_cast<float*>(std::aligned_alloc(64, threads * F * plane * sizeof(float)));
+    float* zeros = static_cast<float*>(std::calloc(std::max(in, out_channels), sizeof(float)));
+    bool failed = !sums || !zeros;
+    if (!failed) {
+        const Map map{height, width, in, x}, derivatives{rows, columns, out_channels, dy};
+#pragma omp parallel num_threads(threads) reduction(|| : failed)
+        {
+            const int team = omp_get_num_threads(), own = omp_get_thread_num();
+            for (int share = own; share < threads; share += team) {
+                float* sum = sums + share * F * plane;
+                std::memset(sum, 0, F * plane * sizeof(float));
+                float* v = scratch.of(F * BLOCK * (in + wide));
+                if (!v) {
+                    failed = true;
+                    continue;
+                }
+                float* m = v + F * BLOCK * in;
+                if (wide > out_channels) std::memset(m, 0, F * BLOCK * wide * sizeof(float));
+                for (int64_t block = blocks * share / threads; block < blocks * (share + 1) / threads;
+                     ++block) {
+                    const int64_t first = block * BLOCK;
+                    const int64_t count = std::min<int64_t>(BLOCK, tiles.count() - first);
+                    transform<Patch>(map, tiles, first, count, padding, zeros, v, in);
+                    transform<Spread>(derivatives, tiles, first, count, 0, zeros, m, wide);
+                    for (int64_t f = 0; f < F; ++f) {
+                        for (int64_t k = 0; k < wide; k += PANEL) {
+                            product(in, count, v + f * BLOCK * in, 1, in, m + f * BLOCK * wide + k,
+                                    wide, sum + f * plane + k, wide, true);
+                        }
+                    }
+                }
+            }
+        }
+        if (!failed) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+            for (int64_t k = 0; k < out_channels; ++k) {
+                for (int64_t c = 0; c < in; ++c) {
+                    both<Fold, float>(
+                        [&](int f) {
+                            float total = 0;
+                            for (int64_t share = 0; share < threads; ++share) {
+                                total += sums[(share * F + f) * plane + c * wide + k];
+                            }
+                            return total;
+                        },
+                        [&](int i, float v) { dw[(k * in + c) * 9 + i] = v; });
+                }
+            }
+        }
+    }
+    std::free(sums);
+    std::free(zeros);
+    return failed;
+}
+
+}  // extern "C"
