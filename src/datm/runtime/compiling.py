@@ -77,7 +77,7 @@ def _compile(function: Callable[..., Any], on_gpu: bool) -> Callable[..., Any]:
     how: dict[str, Any] = {"mode": "reduce-overhead"}
     if not on_gpu:
         # Takes a second to import.
-        from datm.runtime.winograd import Winograd
+        from datm.runtime.exchange import Exchange
 
-        how = {"options": {"post_grad_custom_pre_pass": Winograd()}}
+        how = {"options": {"post_grad_custom_pre_pass": Exchange()}}
     return torch.compile(alone, dynamic=False, fullgraph=True, **how)

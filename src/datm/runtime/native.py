@@ -11,19 +11,38 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 logger = logging.getLogger("datm")
 
+KERNELS = Path(__file__).with_name("kernels")
 FLAGS = "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC"
+
+
+def call(name: str, function: str, *arguments: Tensor | int) -> None:
+    """Call a function of the library `name`: tensors by address, numbers, then the threads to use.
+
+    Raises MemoryError where it has none left to work in.
+    """
+    library = native(name)
+    if library is None:
+        raise RuntimeError(f"{name} is called without having been built")
+    given = [
+        ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor) else ctypes.c_int64(value)
+        for value in arguments
+    ]
+    if getattr(library, function)(*given, ctypes.c_int64(torch.get_num_threads())):
+        raise MemoryError(f"{function}: no memory is left to work in")
 
 
 @cache
 def native(name: str) -> ctypes.CDLL | None:
-    """The library of `name`.cpp beside this file; None, and said once, where it cannot be made.
+    """The library of kernels/`name`.cpp; None, and said once, where it cannot be made.
 
-    It is kept in the user's cache folder ($XDG_CACHE_HOME/datm), by source, compiler and processor.
+    It is kept in the user's cache folder ($XDG_CACHE_HOME/datm), by sources, compiler and
+    processor.
     """
-    source = Path(__file__).with_name(f"{name}.cpp")
+    source = KERNELS / f"{name}.cpp"
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:  # said by whoever compiles
         return None
@@ -52,7 +71,8 @@ def cache_folder() -> Path:
 def _key(source: Path, compiler: str) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     processor = sorted(torch.cpu.get_capabilities().items())
-    parts = source.read_text(encoding="utf-8"), FLAGS, version.stdout, processor
+    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(KERNELS.glob("*.h")))]
+    parts = texts, FLAGS, version.stdout, processor
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
 
 

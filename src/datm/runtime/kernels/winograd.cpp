@@ -10,96 +10,15 @@
 // Tensors are float32; activations have the channels of a pixel side by side ("channels last").
 // Letters: B images, H x W pixels, C channels in, K channels out, T tiles of a block, F frequencies.
 
-#include <omp.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
+#include "product.h"
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 12;
-#elif defined(__AVX__)
-constexpr int LANES = 8, ROWS = 6;
-#else
-constexpr int LANES = 4, ROWS = 6;
-#endif
-// A product of matrices goes by pieces of ROWS x PANEL numbers, which stay in registers.
-constexpr int PANEL = 2 * LANES;
 constexpr int F = 36, TILE = 4, PATCH = 6;
 constexpr int BLOCK = 24;  // tiles; a multiple of ROWS
-
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-
-int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// Memory of a thread that it keeps between calls.
-struct Scratch {
-    float* data = nullptr;
-    size_t size = 0;
-    float* of(size_t floats) {
-        if (floats > size) {
-            std::free(data);
-            data = static_cast<float*>(std::aligned_alloc(64, up(floats * sizeof(float), 64)));
-            size = data ? floats : 0;
-        }
-        return data;
-    }
-    ~Scratch() { std::free(data); }
-};
-thread_local Scratch scratch;
-
-// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c. a(r, k) = a[r * a_row + k * a_step].
-template <int R>
-void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
-           int64_t b_step, float* c, int64_t c_row, bool add) {
-    Vector sum[R][2];
-    for (int r = 0; r < R; ++r) {
-        for (int half = 0; half < 2; ++half) {
-            const Vector* old = reinterpret_cast<const Vector*>(c + r * c_row + half * LANES);
-            sum[r][half] = add ? *old : Vector{};
-        }
-    }
-    for (int64_t k = 0; k < depth; ++k) {
-        const Vector left = *reinterpret_cast<const Vector*>(b + k * b_step);
-        const Vector right = *reinterpret_cast<const Vector*>(b + k * b_step + LANES);
-        for (int r = 0; r < R; ++r) {
-            const float factor = a[r * a_row + k * a_step];
-            sum[r][0] += factor * left;
-            sum[r][1] += factor * right;
-        }
-    }
-    for (int r = 0; r < R; ++r) {
-        for (int half = 0; half < 2; ++half) {
-            *reinterpret_cast<Vector*>(c + r * c_row + half * LANES) = sum[r][half];
-        }
-    }
-}
-
-template <int R>
-void last_rows(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
-               const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
-    if constexpr (R > 0) {
-        if (rows == R) {
-            piece<R>(depth, a, a_row, a_step, b, b_step, c, c_row, add);
-        } else {
-            last_rows<R - 1>(rows, depth, a, a_row, a_step, b, b_step, c, c_row, add);
-        }
-    }
-}
-
-// The same for any number of rows.
-void product(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
-             const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
-    int64_t r = 0;
-    for (; r + ROWS <= rows; r += ROWS) {
-        piece<ROWS>(depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row, c_row, add);
-    }
-    last_rows<ROWS - 1>(rows - r, depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row,
-                        c_row, add);
-}
+// Numbers from one frequency of a block to the next, `wide` for each tile: a cache line more than
+// they take, or all frequencies of a channel would fall into one set of the cache.
+constexpr int64_t plane_of(int64_t wide) { return BLOCK * wide + 16; }
 
 // The three transforms along one axis, of numbers or vectors.
 struct Patch {  // B': six inputs to six frequencies
@@ -218,7 +137,7 @@ void pixels(const Map& map, const Tiles& tiles, int64_t tile, int64_t padding, c
 template <class Axis>
 void transform(const Map& map, const Tiles& tiles, int64_t first, int64_t count, int64_t padding,
                const float* zeros, float* to, int64_t wide) {
-    const int64_t plane = BLOCK * wide;
+    const int64_t plane = plane_of(wide);
     for (int64_t t = 0; t < count; ++t) {
         const float* at[Axis::in * Axis::in];
         pixels<Axis::in>(map, tiles, first + t, padding, zeros, at);
@@ -239,7 +158,7 @@ void transform(const Map& map, const Tiles& tiles, int64_t first, int64_t count,
 // Outputs of a block's tiles, `some` channels from `channel` on, from frequencies m[f][t][PANEL].
 void gather(const float* m, const Tiles& tiles, int64_t first, int64_t count, float* out,
             int64_t height, int64_t width, int64_t channels, int64_t channel) {
-    const int64_t plane = BLOCK * PANEL, some = std::min<int64_t>(PANEL, channels - channel);
+    const int64_t plane = plane_of(PANEL), some = std::min<int64_t>(PANEL, channels - channel);
     for (int64_t t = 0; t < count; ++t) {
         const int64_t tile = first + t, image = tile / (tiles.down * tiles.across);
         const int64_t rest = tile % (tiles.down * tiles.across);
@@ -269,9 +188,9 @@ void gather(const float* m, const Tiles& tiles, int64_t first, int64_t count, fl
 
 // Frequencies of weights [K, C, 3, 3] for the products: to[panel of K][f][C][PANEL], zeros beyond K.
 // `turned` takes [C, K, 3, 3] rotated by half a turn: what pulls derivatives back to the input.
-void weights(const float* w, int64_t in, int64_t out, bool turned, float* to, int threads) {
+void weights(const float* w, int64_t in, int64_t out, bool turned, float* to, int64_t threads) {
     const int64_t panels = up(out, PANEL) / PANEL;
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(int(threads)) schedule(static)
     for (int64_t job = 0; job < panels * in; ++job) {
         const int64_t panel = job / in, c = job % in;
         float* own = to + (panel * F * in + c) * PANEL;
@@ -291,9 +210,9 @@ extern "C" {
 
 // out [B, H', W', K] = x [B, H, W, C] convolved with w [K, C, 3, 3] ([C, K, 3, 3] if `turned`),
 // H' = H + 2 padding - 2. Returns 0, or 1 where memory ran out.
-int datm_convolve(const float* x, const float* w, float* out, int64_t images, int64_t height,
-                  int64_t width, int64_t in, int64_t out_channels, int64_t padding, int turned,
-                  int threads) {
+int datm_winograd_convolve(const float* x, const float* w, float* out, int64_t images, int64_t height,
+                  int64_t width, int64_t in, int64_t out_channels, int64_t padding, int64_t turned,
+                  int64_t threads) {
     const int64_t rows = height + 2 * padding - 2, columns = width + 2 * padding - 2;
     const int64_t panels = up(out_channels, PANEL) / PANEL;
     float* u = static_cast<float*>(std::aligned_alloc(64, panels * F * in * PANEL * sizeof(float)));
@@ -304,20 +223,21 @@ int datm_convolve(const float* x, const float* w, float* out, int64_t images, in
         const Map map{height, width, in, x};
         const Tiles tiles = tiles_of(images, rows, columns);
         const int64_t blocks = (tiles.count() + BLOCK - 1) / BLOCK;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(|| : failed)
+#pragma omp parallel for num_threads(int(threads)) schedule(static) reduction(|| : failed)
         for (int64_t block = 0; block < blocks; ++block) {
             const int64_t first = block * BLOCK, count = std::min<int64_t>(BLOCK, tiles.count() - first);
-            float* v = scratch.of(F * BLOCK * (in + PANEL));
+            float* v = scratch.of(F * (plane_of(in) + plane_of(PANEL)));
             if (!v) {
                 failed = true;
                 continue;
             }
-            float* m = v + F * BLOCK * in;
+            float* m = v + F * plane_of(in);
             transform<Patch>(map, tiles, first, count, padding, zeros, v, in);
             for (int64_t panel = 0; panel < panels; ++panel) {
                 for (int64_t f = 0; f < F; ++f) {
-                    product(count, in, v + f * BLOCK * in, in, 1, u + (panel * F + f) * in * PANEL,
-                            PANEL, m + f * BLOCK * PANEL, PANEL, false);
+                    product(count, in, v + f * plane_of(in), in, 1,
+                            u + (panel * F + f) * in * PANEL, PANEL, m + f * plane_of(PANEL), PANEL,
+                            false);
                 }
                 gather(m, tiles, first, count, out, rows, columns, out_channels, panel * PANEL);
             }
@@ -330,9 +250,9 @@ int datm_convolve(const float* x, const float* w, float* out, int64_t images, in
 
 // dw [K, C, 3, 3], the derivative by the weights of <dy, convolution of x>: x [B, H, W, C],
 // dy [B, H', W', K]. Returns 0, or 1 where memory ran out.
-int datm_weight_gradient(const float* x, const float* dy, float* dw, int64_t images, int64_t height,
+int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, int64_t images, int64_t height,
                          int64_t width, int64_t in, int64_t out_channels, int64_t padding,
-                         int threads) {
+                         int64_t threads) {
     const int64_t rows = height + 2 * padding - 2, columns = width + 2 * padding - 2;
     const int64_t wide = up(out_channels, PANEL), plane = in * wide;
     const Tiles tiles = tiles_of(images, rows, columns);
@@ -344,19 +264,19 @@ int datm_weight_gradient(const float* x, const float* dy, float* dw, int64_t ima
     bool failed = !sums || !zeros;
     if (!failed) {
         const Map map{height, width, in, x}, derivatives{rows, columns, out_channels, dy};
-#pragma omp parallel num_threads(threads) reduction(|| : failed)
+#pragma omp parallel num_threads(int(threads)) reduction(|| : failed)
         {
             const int team = omp_get_num_threads(), own = omp_get_thread_num();
             for (int share = own; share < threads; share += team) {
                 float* sum = sums + share * F * plane;
                 std::memset(sum, 0, F * plane * sizeof(float));
-                float* v = scratch.of(F * BLOCK * (in + wide));
+                float* v = scratch.of(F * (plane_of(in) + plane_of(wide)));
                 if (!v) {
                     failed = true;
                     continue;
                 }
-                float* m = v + F * BLOCK * in;
-                if (wide > out_channels) std::memset(m, 0, F * BLOCK * wide * sizeof(float));
+                float* m = v + F * plane_of(in);
+                if (wide > out_channels) std::memset(m, 0, F * plane_of(wide) * sizeof(float));
                 for (int64_t block = blocks * share / threads; block < blocks * (share + 1) / threads;
                      ++block) {
                     const int64_t first = block * BLOCK;
@@ -365,15 +285,16 @@ int datm_weight_gradient(const float* x, const float* dy, float* dw, int64_t ima
                     transform<Spread>(derivatives, tiles, first, count, 0, zeros, m, wide);
                     for (int64_t f = 0; f < F; ++f) {
                         for (int64_t k = 0; k < wide; k += PANEL) {
-                            product(in, count, v + f * BLOCK * in, 1, in, m + f * BLOCK * wide + k,
-                                    wide, sum + f * plane + k, wide, true);
+                            product(in, count, v + f * plane_of(in), 1, in,
+                                    m + f * plane_of(wide) + k, wide, sum + f * plane + k, wide,
+                                    true);
                         }
                     }
                 }
             }
         }
         if (!failed) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(int(threads)) schedule(static)
             for (int64_t k = 0; k < out_channels; ++k) {
                 for (int64_t c = 0; c < in; ++c) {
                     both<Fold, float>(

@@ -1,0 +1,94 @@
+// Products of small matrices, by pieces that stay in registers, and memory for what they are made of.
+
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, ROWS = 12;
+#elif defined(__AVX__)
+constexpr int LANES = 8, ROWS = 6;
+#else
+constexpr int LANES = 4, ROWS = 6;
+#endif
+// A product of matrices goes by pieces of ROWS x PANEL numbers, which stay in registers.
+constexpr int PANEL = 2 * LANES;
+
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Memory of a thread that it keeps between calls.
+struct Scratch {
+    float* data = nullptr;
+    size_t size = 0;
+    float* of(size_t floats) {
+        if (floats > size) {
+            std::free(data);
+            data = static_cast<float*>(std::aligned_alloc(64, up(floats * sizeof(float), 64)));
+            size = data ? floats : 0;
+        }
+        return data;
+    }
+    ~Scratch() { std::free(data); }
+};
+thread_local Scratch scratch;
+
+// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c. a(r, k) = a[r * a_row + k * a_step].
+template <int R>
+void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
+           int64_t b_step, float* c, int64_t c_row, bool add) {
+    Vector sum[R][2];
+    for (int r = 0; r < R; ++r) {
+        for (int half = 0; half < 2; ++half) {
+            const Vector* old = reinterpret_cast<const Vector*>(c + r * c_row + half * LANES);
+            sum[r][half] = add ? *old : Vector{};
+        }
+    }
+    for (int64_t k = 0; k < depth; ++k) {
+        const Vector left = *reinterpret_cast<const Vector*>(b + k * b_step);
+        const Vector right = *reinterpret_cast<const Vector*>(b + k * b_step + LANES);
+        for (int r = 0; r < R; ++r) {
+            const float factor = a[r * a_row + k * a_step];
+            sum[r][0] += factor * left;
+            sum[r][1] += factor * right;
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        for (int half = 0; half < 2; ++half) {
+            *reinterpret_cast<Vector*>(c + r * c_row + half * LANES) = sum[r][half];
+        }
+    }
+}
+
+template <int R>
+void last_rows(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
+               const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+    if constexpr (R > 0) {
+        if (rows == R) {
+            piece<R>(depth, a, a_row, a_step, b, b_step, c, c_row, add);
+        } else {
+            last_rows<R - 1>(rows, depth, a, a_row, a_step, b, b_step, c, c_row, add);
+        }
+    }
+}
+
+// The same for any number of rows.
+void product(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
+             const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+    int64_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS) {
+        piece<ROWS>(depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row, c_row, add);
+    }
+    last_rows<ROWS - 1>(rows - r, depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row,
+                        c_row, add);
+}
+
+}  // namespace
