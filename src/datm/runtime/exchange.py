@@ -116,12 +116,11 @@ def _way(
 
 def _insert(graph: fx.Graph, target: Any, *arguments: Any) -> fx.Node:
     """A call in the graph, with the shape of its result noted as the compiler expects it."""
-    overload = getattr(target, "_opoverload", target)
-    node = graph.call_function(overload, arguments)
+    node = graph.call_function(target, arguments)
     values = [arg.meta["val"] if isinstance(arg, fx.Node) else arg for arg in arguments]
     mode = next(value.fake_mode for value in values if isinstance(value, Tensor))  # type: ignore[attr-defined]
     with mode:
-        node.meta["val"] = overload(*values)
+        node.meta["val"] = target(*values)
     return node
 
 
@@ -143,4 +142,4 @@ for _operator, _layout in (
     (patches.input_gradient, _first_laid_out),
     (patches.weight_gradient, _both_laid_out),
 ):
-    lowering.make_fallback(_operator._opoverload, _layout, warn=False)  # type: ignore[no-untyped-call]
+    lowering.make_fallback(_operator, _layout, warn=False)  # type: ignore[no-untyped-call]

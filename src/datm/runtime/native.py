@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,21 @@ logger = logging.getLogger("datm")
 
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC"
+
+
+def operator(name: str, schema: str, fake: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Makes a function on the CPU the operator datm::`name` of PyTorch, and gives that back.
+
+    fake: gives a result of the right shape and layout without values.
+    """
+
+    def register(function: Callable[..., Tensor]) -> Any:
+        torch.library.define(f"datm::{name}", schema, tags=torch.Tag.pt2_compliant_tag)
+        torch.library.impl(f"datm::{name}", "CPU")(function)
+        torch.library.register_fake(f"datm::{name}")(fake)
+        return getattr(torch.ops.datm, name).default
+
+    return register
 
 
 def call(name: str, function: str, *arguments: Tensor | int) -> None:
