@@ -151,4 +151,4 @@ def test_what_was_not_built_is_not_called(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(RuntimeError, match="winograd is called without having been built"):
-        call("winograd", "datm_winograd_convolve")
+        call("winograd", "convolve")

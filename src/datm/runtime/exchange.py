@@ -2,21 +2,21 @@
 
 `Exchange` is a pass over the compiler's graph, in which all derivatives stand already: networks are
 written with PyTorch's convolutions, and whatever automatic differentiation makes of these is
-exchanged where `winograd` or `patches` is faster. Anything else stays as it is.
+exchanged where a way of `convolutions` is faster. Anything else stays as it is.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch._inductor import ir, lowering
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
-from datm.runtime import patches, winograd
+from datm.runtime import convolutions
+from datm.runtime.convolutions import PATCHES, WINOGRAD, Way
 from datm.runtime.native import native
 
 aten = torch.ops.aten
-Way = Literal["winograd", "patches"]
 
 FEW_CHANNELS = 16
 """With fewer going in, patches are small; Winograd's transforms cost more than they save."""
@@ -37,8 +37,8 @@ class Exchange(CustomGraphPass):
 
     def uuid(self) -> Any:
         """Names what this pass does to the compiler's cache."""
-        built = [name for name in ("winograd", "patches") if native(name)]
-        return get_hash_for_files((__file__, patches.__file__, winograd.__file__)), built
+        built = [way.name for way in (WINOGRAD, PATCHES) if native(way.name)]
+        return get_hash_for_files((__file__, convolutions.__file__)), built
 
 
 def _exchange_convolution(graph: fx.Graph, node: fx.Node) -> None:
@@ -48,10 +48,7 @@ def _exchange_convolution(graph: fx.Graph, node: fx.Node) -> None:
     if way is None:
         return
     with graph.inserting_before(node):
-        if way == "winograd":
-            new = _insert(graph, winograd.convolve, x, weight, padding, False)
-        else:
-            new = _insert(graph, patches.convolve, x, weight, padding)
+        new = _insert(graph, way.convolve, x, weight, padding)
         if bias is not None:
             each = _insert(graph, aten.view.default, bias, [1, -1, 1, 1])
             new = _insert(graph, aten.add.Tensor, new, each)
@@ -65,17 +62,11 @@ def _exchange_backward(graph: fx.Graph, node: fx.Node) -> None:
     way, padding = _way(x, weight, *geometry)
     if way is None:
         return
-    by_input, by_weight = {
-        "winograd": (
-            (winograd.convolve, by_output, weight, 2 - padding, True),
-            (winograd.weight_gradient, x, by_output, padding),
-        ),
-        "patches": (
-            (patches.input_gradient, by_output, weight, padding),
-            (patches.weight_gradient, x, by_output, padding),
-        ),
-    }[way]
-    calls = by_input, by_weight, (aten.sum.dim_IntList, by_output, [0, 2, 3])
+    calls = (
+        (way.input_gradient, by_output, weight, padding),
+        (way.weight_gradient, x, by_output, padding),
+        (aten.sum.dim_IntList, by_output, [0, 2, 3]),
+    )
     for user in list(node.users):
         with graph.inserting_before(user):
             new = _insert(graph, *calls[user.args[1]])  # type: ignore[index]
@@ -108,10 +99,10 @@ def _way(
     if min(height, width) < 1:
         pass
     elif inputs < FEW_CHANNELS:
-        way = "patches" if outputs >= MANY_OUTPUTS else None
+        way = PATCHES if outputs >= MANY_OUTPUTS else None
     elif outputs >= FEW_CHANNELS and height * width >= SMALLEST_SHARE * covered:
-        way = "winograd"
-    return (way, padding[0]) if way and native(way) else (None, 0)
+        way = WINOGRAD
+    return (way, padding[0]) if way and native(way.name) else (None, 0)
 
 
 def _insert(graph: fx.Graph, target: Any, *arguments: Any) -> fx.Node:
@@ -135,11 +126,10 @@ def _both_laid_out(_: fx.Node, *arguments: Any) -> tuple[tuple[Any, ...], dict[s
     return (images(arguments[0]), images(arguments[1]), *arguments[2:]), {}
 
 
-for _operator, _layout in (
-    (winograd.convolve, _first_laid_out),
-    (winograd.weight_gradient, _both_laid_out),
-    (patches.convolve, _first_laid_out),
-    (patches.input_gradient, _first_laid_out),
-    (patches.weight_gradient, _both_laid_out),
-):
-    lowering.make_fallback(_operator, _layout, warn=False)  # type: ignore[no-untyped-call]
+for _each in WINOGRAD, PATCHES:
+    for _operator, _layout in (
+        (_each.convolve, _first_laid_out),
+        (_each.input_gradient, _first_laid_out),
+        (_each.weight_gradient, _both_laid_out),
+    ):
+        lowering.make_fallback(_operator, _layout, warn=False)  # type: ignore[no-untyped-call]

@@ -37,7 +37,7 @@ def operator(name: str, schema: str, fake: Callable[..., Tensor]) -> Callable[..
 
 
 def call(name: str, function: str, *arguments: Tensor | int) -> None:
-    """Call a function of the library `name`: tensors by address, numbers, then the threads to use.
+    """Call `function` of the library `name`: tensors by address, numbers, the threads to use.
 
     Raises MemoryError where it has none left to work in.
     """
@@ -48,8 +48,8 @@ def call(name: str, function: str, *arguments: Tensor | int) -> None:
         ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor) else ctypes.c_int64(value)
         for value in arguments
     ]
-    if getattr(library, function)(*given, ctypes.c_int64(torch.get_num_threads())):
-        raise MemoryError(f"{function}: no memory is left to work in")
+    if getattr(library, f"datm_{name}_{function}")(*given, ctypes.c_int64(torch.get_num_threads())):
+        raise MemoryError(f"{name}_{function}: no memory is left to work in")
 
 
 @cache

@@ -204,15 +204,11 @@ void weights(const float* w, int64_t in, int64_t out, bool turned, float* to, in
     }
 }
 
-}  // namespace
-
-extern "C" {
-
-// out [B, H', W', K] = x [B, H, W, C] convolved with w [K, C, 3, 3] ([C, K, 3, 3] if `turned`),
-// H' = H + 2 padding - 2. Returns 0, or 1 where memory ran out.
-int datm_winograd_convolve(const float* x, const float* w, float* out, int64_t images, int64_t height,
-                  int64_t width, int64_t in, int64_t out_channels, int64_t padding, int64_t turned,
-                  int64_t threads) {
+// out [B, H', W', K] = x [B, H, W, C] convolved with w [K, C, 3, 3], or [C, K, 3, 3] if `turned`.
+// Returns whether memory ran out.
+bool convolve(const float* x, const float* w, float* out, int64_t images, int64_t height,
+              int64_t width, int64_t in, int64_t out_channels, int64_t padding, bool turned,
+              int64_t threads) {
     const int64_t rows = height + 2 * padding - 2, columns = width + 2 * padding - 2;
     const int64_t panels = up(out_channels, PANEL) / PANEL;
     float* u = static_cast<float*>(std::aligned_alloc(64, panels * F * in * PANEL * sizeof(float)));
@@ -248,8 +244,29 @@ int datm_winograd_convolve(const float* x, const float* w, float* out, int64_t i
     return failed;
 }
 
+}  // namespace
+
+// Each returns 0, or 1 where memory ran out. H' = H + 2 padding - 2.
+extern "C" {
+
+// out [B, H', W', K] = x [B, H, W, C] convolved with w [K, C, 3, 3].
+int datm_winograd_convolve(const float* x, const float* w, float* out, int64_t images,
+                           int64_t height, int64_t width, int64_t in, int64_t out_channels,
+                           int64_t padding, int64_t threads) {
+    return convolve(x, w, out, images, height, width, in, out_channels, padding, false, threads);
+}
+
+// dx [B, H, W, C], the derivative by the input of <dy [B, H', W', K], convolution with w>: dy
+// convolved with w turned by 180 degrees.
+int datm_winograd_input_gradient(const float* dy, const float* w, float* dx, int64_t images,
+                                 int64_t height, int64_t width, int64_t in, int64_t out_channels,
+                                 int64_t padding, int64_t threads) {
+    return convolve(dy, w, dx, images, height + 2 * padding - 2, width + 2 * padding - 2,
+                    out_channels, in, 2 - padding, true, threads);
+}
+
 // dw [K, C, 3, 3], the derivative by the weights of <dy, convolution of x>: x [B, H, W, C],
-// dy [B, H', W', K]. Returns 0, or 1 where memory ran out.
+// dy [B, H', W', K].
 int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, int64_t images, int64_t height,
                          int64_t width, int64_t in, int64_t out_channels, int64_t padding,
                          int64_t threads) {
