@@ -194,12 +194,18 @@ void weights(const float* w, int64_t in, int64_t out, bool turned, float* to, in
     for (int64_t job = 0; job < panels * in; ++job) {
         const int64_t panel = job / in, c = job % in;
         float* own = to + (panel * F * in + c) * PANEL;
-        for (int64_t lane = 0; lane < PANEL; ++lane) {
+        float kernels[9][PANEL] = {};
+        for (int64_t lane = 0; lane < std::min<int64_t>(PANEL, out - panel * PANEL); ++lane) {
             const int64_t k = panel * PANEL + lane;
             const float* from = w + (turned ? c * out + k : k * in + c) * 9;
-            both<Kernel, float>(
-                [&](int i) { return k < out ? from[turned ? 8 - i : i] : 0.f; },
-                [&](int f, float v) { own[f * in * PANEL + lane] = v; });
+            for (int i = 0; i < 9; ++i) kernels[i][lane] = from[turned ? 8 - i : i];
+        }
+        for (int lane = 0; lane < PANEL; lane += LANES) {
+            both<Kernel, Vector>(
+                [&](int i) { return *reinterpret_cast<const Vector*>(kernels[i] + lane); },
+                [&](int f, Vector v) {
+                    *reinterpret_cast<Vector*>(own + f * in * PANEL + lane) = v;
+                });
         }
     }
 }
@@ -312,17 +318,23 @@ int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, in
         }
         if (!failed) {
 #pragma omp parallel for num_threads(int(threads)) schedule(static)
-            for (int64_t k = 0; k < out_channels; ++k) {
-                for (int64_t c = 0; c < in; ++c) {
-                    both<Fold, float>(
+            for (int64_t c = 0; c < in; ++c) {
+                for (int64_t k = 0; k < out_channels; k += LANES) {
+                    Vector kernels[9];
+                    both<Fold, Vector>(
                         [&](int f) {
-                            float total = 0;
+                            Vector total{};
                             for (int64_t share = 0; share < threads; ++share) {
-                                total += sums[(share * F + f) * plane + c * wide + k];
+                                total += *reinterpret_cast<const Vector*>(
+                                    sums + (share * F + f) * plane + c * wide + k);
                             }
                             return total;
                         },
-                        [&](int i, float v) { dw[(k * in + c) * 9 + i] = v; });
+                        [&](int i, Vector v) { kernels[i] = v; });
+                    const int64_t some = std::min<int64_t>(LANES, out_channels - k);
+                    for (int64_t lane = 0; lane < some; ++lane) {
+                        for (int i = 0; i < 9; ++i) dw[((k + lane) * in + c) * 9 + i] = kernels[i][lane];
+                    }
                 }
             }
         }
