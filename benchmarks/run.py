@@ -31,7 +31,7 @@ from speed.tables import render
 
 from datm.errors import InputError
 from datm.runtime.allocator import keep_freed_memory
-from datm.runtime.device import Runtime
+from datm.runtime.device import Runtime, computes_bfloat16
 
 SHARE_OF_MEMORY = 0.92
 """Of what is free at the start: the most that a case may take."""
@@ -85,7 +85,7 @@ def parse() -> argparse.Namespace:
 
 def run_all(cases: list[Case], options: argparse.Namespace) -> None:
     """Every case that the output does not have yet; the tables after each of them."""
-    Runtime(device=options.device).torch_device()  # an InputError where there is none
+    device = Runtime(device=options.device).torch_device()  # an InputError where there is none
     environment = describe(options.device, options.quick)
     path = options.out
     if path.suffix != ".jsonl":
@@ -100,7 +100,9 @@ def run_all(cases: list[Case], options: argparse.Namespace) -> None:
         if records.measured(case.name):
             continue
         began = time.monotonic()
-        reason = reason_to_skip(case, records.by_name, memory, options.limit)
+        reason = reason_to_skip(
+            case, records.by_name, memory, options.limit, computes_bfloat16(device)
+        )
         record = {"skipped": reason} if reason else run_apart(case, options, memory)
         records.append({"name": case.name, "case": asdict(case), **record})
         path.with_suffix(".md").write_text(render(records.header, records.by_name))

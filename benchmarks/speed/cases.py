@@ -173,13 +173,21 @@ def _quick() -> list[Case]:
 
 
 def reason_to_skip(
-    case: Case, done: Mapping[str, Mapping[str, Any]], memory: float, limit: float
+    case: Case,
+    done: Mapping[str, Mapping[str, Any]],
+    memory: float,
+    limit: float,
+    bfloat16: bool = True,
 ) -> str | None:
     """Why a case is not started, or None: it needs over `memory` bytes or takes over `limit` s.
+
+    bfloat16: whether the device multiplies such numbers; emulated they take tens of times as long.
 
     Time is foretold from what is `done` (records by name) of the same method and precision: per
     inner step at the same B, else at the nearest smaller B, in proportion to B.
     """
+    if case.precision == "bfloat16" and not bfloat16:
+        return "there is no arithmetic for bfloat16 here"
     if case.how == "unrolled" and case.unrolled_bytes > memory:
         needed, free = (f"{value / GIB:,.0f} GiB" for value in (case.unrolled_bytes, memory))
         return f"would need about {needed}; {free} may be used"

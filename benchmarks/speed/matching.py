@@ -13,7 +13,7 @@ from torch import Tensor
 from datm.augment import OPERATIONS, Augmentations, draw_augmentation
 from datm.matching import Student, match_gradient, student_loss
 from datm.networks import make_network
-from datm.runtime.device import Precision, round_convolutions
+from datm.runtime.device import Precision, computes_bfloat16, round_convolutions
 from datm.runtime.seeds import generator
 from speed import baselines
 from speed.baselines import Augment, Gradient, Segment
@@ -110,7 +110,8 @@ def errors(case: Case, device: str) -> dict[str, dict[str, dict[str, float]]]:
     exact = oracle(segment.double(), None)
     hows = ("unrolled", "tesla", "ours-exact", "ours-exact-eager", "ours-tesla")
     rows: list[tuple[str, Precision]] = [(how, "float32") for how in hows]
-    rows.append(("ours-exact", "bfloat16"))
+    if computes_bfloat16(torch.device(device)):
+        rows.append(("ours-exact", "bfloat16"))
     if device == "cuda":
         rows += [("unrolled", "tf32"), ("ours-exact", "tf32")]
     found = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from datm.runtime.device import round_convolutions
+from datm.runtime.device import computes_bfloat16, round_convolutions
 from speed import matching, training
 from speed.cases import Case
 from speed.machine import Peak
@@ -91,7 +91,9 @@ def ceilings(case: Case, clock: Clock) -> dict[str, Any]:
     """FLOP/s of a matrix product in each precision, bytes/s of a copy: the fastest of several."""
     side = 128 if case.small else 8192 if clock.device == "cuda" else 2048
     found: dict[str, Any] = {"side": side}
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    kinds = {"float32": torch.float32}
+    if computes_bfloat16(torch.device(clock.device)):
+        kinds["bfloat16"] = torch.bfloat16
     if clock.device == "cuda":
         kinds["tf32"] = torch.float32
     for precision, dtype in kinds.items():

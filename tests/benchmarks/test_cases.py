@@ -68,6 +68,15 @@ def test_what_would_not_fit_is_skipped() -> None:
     assert reason_to_skip(replace(case, batch=10), {}, 24 * GIB, 1e9) is None
 
 
+def test_bfloat16_is_skipped_where_it_would_be_emulated() -> None:
+    case = Case("match", "ours-exact", "bfloat16", batch=50, steps=10)
+    assert reason_to_skip(case, {}, GIB, 1e9, bfloat16=True) is None
+    reason = reason_to_skip(case, {}, GIB, 1e9, bfloat16=False)
+    assert reason
+    assert "no arithmetic for bfloat16" in reason
+    assert reason_to_skip(replace(case, precision="float32"), {}, GIB, 1e9, bfloat16=False) is None
+
+
 def test_what_would_take_too_long_is_skipped() -> None:
     """Foretold from the nearest smaller batch of the same method, in proportion."""
     near, far = (
