@@ -136,6 +136,20 @@ def test_where_it_cannot_be_built_pytorchs_kernels_serve_and_it_is_said_once(
     assert "no-such-flag" in record.message
 
 
+def test_without_a_home_nothing_is_built(
+    nothing_built: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(shutil, "which", lambda name: "g++")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nowhere)
+    with caplog.at_level(logging.WARNING, logger="datm"):
+        assert native("winograd") is None
+    assert "home directory" in caplog.text
+
+
 def test_without_a_compiler_graphs_stay_as_they_are(
     nothing_built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

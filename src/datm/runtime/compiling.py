@@ -33,9 +33,9 @@ def _report(error: str) -> None:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled as a whole for each shape it meets, or itself where that cannot be.
 
-    Its first argument is a tensor. On a GPU its kernels are replayed as one CUDA graph. All graphs
-    of a process share one pool of memory: the next call of any compiled function, not of this one
-    alone, overwrites what it returned.
+    Its first argument is a tensor. On a CPU, convolutions are exchanged (see `exchange`). On a GPU
+    its kernels are replayed as one CUDA graph. All graphs of a process share one pool of memory:
+    the next call of any compiled function, not of this one alone, overwrites what it returned.
     """
     return _Compiled(function) if can_compile() else function
 

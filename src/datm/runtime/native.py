@@ -68,7 +68,7 @@ def native(name: str) -> ctypes.CDLL | None:
         if not path.exists():
             _build(source, compiler, path)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:  # RuntimeError: no home
         details = getattr(error, "stderr", None) or str(error)
         logger.warning(
             "%s could not be compiled, PyTorch's own kernels serve, which is slower but the same:"
