@@ -32,8 +32,8 @@ void border(const float* image, const Sizes& sizes, float* to) {
     }
 }
 
-// Calls use(bordered, patch) with the place of every three numbers' worth of channels that lie
-// together: 3 C of the bordered image, 3 C of the patch.
+// Calls use(bordered, patch) with the places of every 3 C numbers that lie together in both: a row
+// of the kernel.
 template <class Use>
 void each_strip(const Sizes& sizes, int64_t first, int64_t count, int64_t patch_row, Use use) {
     for (int64_t y = 0; y < count; ++y) {
@@ -44,6 +44,14 @@ void each_strip(const Sizes& sizes, int64_t first, int64_t count, int64_t patch_
             }
         }
     }
+}
+
+// Patches [count rows x W', 9 C] of the outputs from row `first` on.
+void patches_of(const float* bordered, const Sizes& sizes, int64_t first, int64_t count,
+                float* to) {
+    each_strip(sizes, first, count, sizes.patch(), [&](int64_t from, int64_t place) {
+        std::copy_n(bordered + from, 3 * sizes.in, to + place);
+    });
 }
 
 // Weights [K, C, 3, 3] as b[panel of K][9 C][PANEL], zeros beyond K.
@@ -83,9 +91,9 @@ extern "C" {
 
 // out [B, H', W', K] = x [B, H, W, C] convolved with w [K, C, 3, 3].
 // Returns 0, or 1 where memory ran out.
-int datm_patches_convolve(const float* x, const float* w, float* out, int64_t images, int64_t height,
-                          int64_t width, int64_t in, int64_t out_channels, int64_t padding,
-                          int64_t threads) {
+int datm_patches_convolve(const float* x, const float* w, float* out, int64_t images,
+                          int64_t height, int64_t width, int64_t in, int64_t out_channels,
+                          int64_t padding, int64_t threads) {
     const Sizes sizes{images, height, width, in, out_channels, padding};
     float* packed = allocated(up(out_channels, PANEL) * sizes.patch());
     bool failed = !packed;
@@ -105,9 +113,7 @@ int datm_patches_convolve(const float* x, const float* w, float* out, int64_t im
             for (int64_t first = 0; first < sizes.rows(); first += LINES) {
                 const int64_t count = std::min(LINES, sizes.rows() - first);
                 const int64_t pixels = count * sizes.columns();
-                each_strip(sizes, first, count, sizes.patch(), [&](int64_t from, int64_t to) {
-                    std::copy_n(bordered + from, 3 * in, patches + to);
-                });
+                patches_of(bordered, sizes, first, count, patches);
                 float* own = out + (image * sizes.rows() + first) * sizes.columns() * out_channels;
                 for (int64_t k = 0; k < out_channels; k += PANEL) {
                     const int64_t some = std::min<int64_t>(PANEL, out_channels - k);
@@ -197,9 +203,7 @@ int datm_patches_weight_gradient(const float* x, const float* dy, float* dw, int
                 for (int64_t first = 0; first < sizes.rows(); first += LINES) {
                     const int64_t count = std::min(LINES, sizes.rows() - first);
                     const int64_t pixels = count * sizes.columns();
-                    each_strip(sizes, first, count, sizes.patch(), [&](int64_t from, int64_t to) {
-                        std::copy_n(bordered + from, 3 * in, patches + to);
-                    });
+                    patches_of(bordered, sizes, first, count, patches);
                     const float* own =
                         dy + (image * sizes.rows() + first) * sizes.columns() * out_channels;
                     for (int64_t k = 0; k < out_channels; k += PANEL) {

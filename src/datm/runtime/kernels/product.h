@@ -1,4 +1,4 @@
-// Products of small matrices, by pieces that stay in registers, and memory for what they are made of.
+// Products of small matrices, by pieces that stay in registers, and memory to make them in.
 
 #pragma once
 
@@ -41,7 +41,8 @@ struct Scratch {
 };
 thread_local Scratch scratch;
 
-// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c. a(r, k) = a[r * a_row + k * a_step].
+// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c; a(r, k) is at
+// a[r * a_row + k * a_step], rows of b and c are b_step and c_row apart.
 template <int R>
 void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
            int64_t b_step, float* c, int64_t c_row, bool add) {

@@ -8,7 +8,8 @@
 // through in blocks small enough that what is transformed never leaves the caches.
 //
 // Tensors are float32; activations have the channels of a pixel side by side ("channels last").
-// Letters: B images, H x W pixels, C channels in, K channels out, T tiles of a block, F frequencies.
+// Letters: B images, H x W pixels, C channels in, K channels out, T tiles of a block, F
+// frequencies.
 
 #include "product.h"
 
@@ -99,7 +100,9 @@ inline void both(Load load, Store store) {
     for (int row = 0; row < Axis::out; ++row) {
         V y[Axis::out];
         Axis::apply(half[row], y);
-        for (int column = 0; column < Axis::out; ++column) store(row * Axis::out + column, y[column]);
+        for (int column = 0; column < Axis::out; ++column) {
+            store(row * Axis::out + column, y[column]);
+        }
     }
 }
 
@@ -120,7 +123,8 @@ Tiles tiles_of(int64_t images, int64_t height, int64_t width) {
 template <int SIDE>
 void pixels(const Map& map, const Tiles& tiles, int64_t tile, int64_t padding, const float* zeros,
             const float** at) {
-    const int64_t image = tile / (tiles.down * tiles.across), rest = tile % (tiles.down * tiles.across);
+    const int64_t image = tile / (tiles.down * tiles.across);
+    const int64_t rest = tile % (tiles.down * tiles.across);
     const int64_t top = rest / tiles.across * TILE - padding;
     const int64_t left = rest % tiles.across * TILE - padding;
     for (int row = 0; row < SIDE; ++row) {
@@ -128,7 +132,8 @@ void pixels(const Map& map, const Tiles& tiles, int64_t tile, int64_t padding, c
             const int64_t y = top + row, x = left + column;
             const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
             at[row * SIDE + column] =
-                inside ? map.data + ((image * map.height + y) * map.width + x) * map.channels : zeros;
+                inside ? map.data + ((image * map.height + y) * map.width + x) * map.channels
+                       : zeros;
         }
     }
 }
@@ -186,7 +191,8 @@ void gather(const float* m, const Tiles& tiles, int64_t first, int64_t count, fl
     }
 }
 
-// Frequencies of weights [K, C, 3, 3] for the products: to[panel of K][f][C][PANEL], zeros beyond K.
+// Frequencies of weights [K, C, 3, 3] for the products: to[panel of K][f][C][PANEL], zeros beyond
+// K.
 // `turned` takes [C, K, 3, 3] rotated by half a turn: what pulls derivatives back to the input.
 void weights(const float* w, int64_t in, int64_t out, bool turned, float* to, int64_t threads) {
     const int64_t panels = up(out, PANEL) / PANEL;
@@ -227,7 +233,8 @@ bool convolve(const float* x, const float* w, float* out, int64_t images, int64_
         const int64_t blocks = (tiles.count() + BLOCK - 1) / BLOCK;
 #pragma omp parallel for num_threads(int(threads)) schedule(static) reduction(|| : failed)
         for (int64_t block = 0; block < blocks; ++block) {
-            const int64_t first = block * BLOCK, count = std::min<int64_t>(BLOCK, tiles.count() - first);
+            const int64_t first = block * BLOCK;
+            const int64_t count = std::min<int64_t>(BLOCK, tiles.count() - first);
             float* v = scratch.of(F * (plane_of(in) + plane_of(PANEL)));
             if (!v) {
                 failed = true;
@@ -273,9 +280,9 @@ int datm_winograd_input_gradient(const float* dy, const float* w, float* dx, int
 
 // dw [K, C, 3, 3], the derivative by the weights of <dy, convolution of x>: x [B, H, W, C],
 // dy [B, H', W', K].
-int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, int64_t images, int64_t height,
-                         int64_t width, int64_t in, int64_t out_channels, int64_t padding,
-                         int64_t threads) {
+int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, int64_t images,
+                                  int64_t height, int64_t width, int64_t in, int64_t out_channels,
+                                  int64_t padding, int64_t threads) {
     const int64_t rows = height + 2 * padding - 2, columns = width + 2 * padding - 2;
     const int64_t wide = up(out_channels, PANEL), plane = in * wide;
     const Tiles tiles = tiles_of(images, rows, columns);
@@ -300,8 +307,8 @@ int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, in
                 }
                 float* m = v + F * plane_of(in);
                 if (wide > out_channels) std::memset(m, 0, F * plane_of(wide) * sizeof(float));
-                for (int64_t block = blocks * share / threads; block < blocks * (share + 1) / threads;
-                     ++block) {
+                const int64_t end = blocks * (share + 1) / threads;
+                for (int64_t block = blocks * share / threads; block < end; ++block) {
                     const int64_t first = block * BLOCK;
                     const int64_t count = std::min<int64_t>(BLOCK, tiles.count() - first);
                     transform<Patch>(map, tiles, first, count, padding, zeros, v, in);
@@ -333,7 +340,8 @@ int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, in
                         [&](int i, Vector v) { kernels[i] = v; });
                     const int64_t some = std::min<int64_t>(LANES, out_channels - k);
                     for (int64_t lane = 0; lane < some; ++lane) {
-                        for (int i = 0; i < 9; ++i) dw[((k + lane) * in + c) * 9 + i] = kernels[i][lane];
+                        float* own = dw + ((k + lane) * in + c) * 9;
+                        for (int i = 0; i < 9; ++i) own[i] = kernels[i][lane];
                     }
                 }
             }
