@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -105,3 +106,23 @@ def test_without_a_compiler_functions_run_as_they_are(
         assert "g++" in caplog.text
     finally:
         compiling.can_compile.cache_clear()
+
+
+def test_with_another_compiler_inside_pytorch_its_own_convolutions_serve(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "datm.runtime.exchange", None)  # cannot be imported
+    monkeypatch.setattr(compiling, "can_compile", lambda: True)
+    monkeypatch.setattr(torch, "compile", compile_with("eager"))
+    compiling._cpu_options.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING, logger="datm"):
+            for exponent in (2, 3):
+                x = torch.tensor([1.0, 2.0])
+                assert torch.equal(compiling.compiled(power(exponent))(x), x**exponent)
+        said = [record.message for record in caplog.records if record.name == "datm"]
+        assert len(said) == 1
+        assert "its own convolutions serve" in said[0]
+    finally:
+        compiling._cpu_options.cache_clear()
+        torch._dynamo.reset()

@@ -74,10 +74,25 @@ def _compile(function: Callable[..., Any], on_gpu: bool) -> Callable[..., Any]:
     # many: with a code of its own, other closures of the same source do not count.
     alone.__code__ = alone.__code__.replace()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-    how: dict[str, Any] = {"mode": "reduce-overhead"}
-    if not on_gpu:
-        # Takes a second to import.
-        from datm.runtime.exchange import Exchange
-
-        how = {"options": {"post_grad_custom_pre_pass": Exchange()}}
+    how = {"mode": "reduce-overhead"} if on_gpu else _cpu_options()
     return torch.compile(alone, dynamic=False, fullgraph=True, **how)
+
+
+@cache
+def _cpu_options() -> dict[str, Any]:
+    """What torch.compile is told on a CPU: to exchange convolutions.
+
+    That builds on the inside of PyTorch's compiler. Where that has changed, PyTorch's own
+    convolutions serve; said once.
+    """
+    try:
+        from datm.runtime.exchange import Exchange  # takes a second to import
+    except (ImportError, AttributeError) as error:
+        logger.warning(
+            "PyTorch %s has another compiler than the one known here, its own convolutions serve,"
+            " which is slower but the same: %s",
+            torch.__version__,
+            error,
+        )
+        return {}
+    return {"options": {"post_grad_custom_pre_pass": Exchange()}}
