@@ -96,9 +96,7 @@ def _way(
     covered = 16 * -(-height // 4) * -(-width // 4)
     outputs, inputs = kernel.shape[:2]
     way: Way | None = None
-    if min(height, width) < 1:
-        pass
-    elif inputs < FEW_CHANNELS:
+    if inputs < FEW_CHANNELS:
         way = PATCHES if outputs >= MANY_OUTPUTS else None
     elif outputs >= FEW_CHANNELS and height * width >= SMALLEST_SHARE * covered:
         way = WINOGRAD
