@@ -39,6 +39,7 @@ def test_compiled_equals_eager() -> None:
     "spec",
     [
         "convnet-1,width=4",
+        "convnet-1,width=32",
         "convnet-1,width=4,norm=group,pooling=max",
         "convnet-1,width=4,norm=batch",
     ],
@@ -54,10 +55,13 @@ def test_the_compiler_takes_convnets_whole(spec: str, monkeypatch: pytest.Monkey
         assert max(found.values()) < TOLERANCE, found
 
 
-def test_the_compiler_takes_a_decoupled_loss_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spec", ["convnet-2,width=6", "convnet-1,width=32"])
+def test_the_compiler_takes_a_decoupled_loss_whole(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compiling, "can_compile", lambda: True)
     monkeypatch.setattr(torch, "compile", compile_with("aot_eager"))
-    segment = random_segment(1, 3, 4).to(torch.float32)
+    segment = random_segment(1, 3, 4, spec=spec).to(torch.float32)
     prior = torch.tensor([0.7, 0.1, 0.15, 0.05]).log()
     loss = student_loss(segment.loss.network, prior, decoupled=True)
     student = Student(loss, compile=True)

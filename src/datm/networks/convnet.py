@@ -17,6 +17,7 @@ from torch import Tensor
 from datm.errors import InputError
 from datm.networks.arithmetic import batch_moments, group_moments, max_pool, normalise
 from datm.networks.functional import Layout, Statistics
+from datm.runtime.activations import activate, activate_along, can_activate
 from datm.runtime.device import Precision
 
 Norm = Literal["instance", "batch", "group", "layer", "none"]
@@ -128,6 +129,8 @@ class ConvNet:
         # The stem is linear in its parameters, so its derivative is the stem at `direction`.
         # Forward mode would not see that the images stay, and convolve zeros as well.
         stems = self._stem(params, images), self._stem(direction, images)
+        if self._in_one_pass(stems[0]):
+            return self._rest_along(params, direction, *stems)
         scores, change = torch.func.jvp(self._rest, (params, stems[0]), (direction, stems[1]))[:2]
         return scores, change
 
@@ -153,6 +156,10 @@ class ConvNet:
         for block in range(self.depth):
             if block > 0:
                 x = self._convolve(x, next(parameters), next(parameters), 1)
+            if self._in_one_pass(x):
+                x = activate(x, next(parameters), next(parameters), self._rounded_after(block))
+                continue
+            x = x.to(params.dtype)
             if self.norm != "none":
                 given = statistics[block] if statistics and self.norm == "batch" else None
                 used = given or _statistics(x, self.norm)
@@ -164,13 +171,42 @@ class ConvNet:
             x = _pool(x.relu(), self.pooling)
         return x.flatten(1)
 
+    def _rest_along(
+        self, params: Tensor, direction: Tensor, x: Tensor, dx: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`_rest` and its derivative along `direction`, dx being the stem's, by the rules of
+        differentiation instead of forward mode: for blocks in one pass."""
+        own, moves = self.layout.unflatten(params)[2:], self.layout.unflatten(direction)[2:]
+        parameters = iter(zip(own, moves, strict=True))
+        for block in range(self.depth):
+            if block > 0:
+                (weight, move), (bias, _) = next(parameters), next(parameters)
+                along_weight = self._convolve(x, move, bias, 1)
+                x, dx = self._convolve(x, weight, bias, 1), self._convolve(dx, weight, bias, 1)
+                dx = dx + along_weight
+            both = *next(parameters), *next(parameters)
+            x, dx = activate_along(x, dx, *both, self._rounded_after(block))
+        x, dx = x.flatten(1), dx.flatten(1)
+        (weight, move), (bias, bias_move) = parameters
+        return F.linear(x, weight, bias), F.linear(dx, weight) + F.linear(x, move, bias_move)
+
+    def _in_one_pass(self, x: Tensor) -> bool:
+        """Whether what follows a convolution that made x is done by `activate`."""
+        return self.norm == "instance" and self.pooling == "average" and can_activate(x)
+
+    def _rounded_after(self, block: int) -> bool:
+        """Whether what a block makes is rounded for the next convolution."""
+        return self.precision == "bfloat16" and block < self.depth - 1
+
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-        dtype = x.dtype
+        """In bfloat16 if that is the convolutions' precision and no bias is added."""
+        dtype = weight.dtype
         if self.precision == "bfloat16":
             x, weight = x.bfloat16(), weight.bfloat16()
-        x = F.conv2d(x, weight, padding=padding).to(dtype)
+        x = F.conv2d(x, weight, padding=padding)
         # Instance and batch normalisation subtract a channel's mean: a bias would have no effect.
-        return x if self.norm in ("instance", "batch") else x + bias.view(1, -1, 1, 1)
+        plain = self.norm in ("instance", "batch")
+        return x if plain else x.to(dtype) + bias.view(1, -1, 1, 1)
 
 
 def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:

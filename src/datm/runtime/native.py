@@ -21,19 +21,37 @@ KERNELS = Path(__file__).with_name("kernels")
 FLAGS = "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC"
 
 
-def operator(name: str, schema: str, fake: Callable[..., Tensor]) -> Callable[..., Any]:
+def operator(name: str, schema: str, fake: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a function on the CPU the operator datm::`name` of PyTorch, and gives that back.
 
-    fake: gives a result of the right shape and layout without values.
+    fake: gives results of the right shapes and layouts without values.
     """
 
-    def register(function: Callable[..., Tensor]) -> Any:
+    def register(function: Callable[..., Any]) -> Any:
         torch.library.define(f"datm::{name}", schema, tags=torch.Tag.pt2_compliant_tag)
         torch.library.impl(f"datm::{name}", "CPU")(function)
         torch.library.register_fake(f"datm::{name}")(fake)
-        return getattr(torch.ops.datm, name).default
+        made = getattr(torch.ops.datm, name).default
+        torch.library.register_vmap(f"datm::{name}", _one_by_one(made))
+        return made
 
     return register
+
+
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What vmap makes of the operator: a call for each, results stacked."""
+
+    def batched(info: Any, axes: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
+        def own(i: int) -> list[Any]:
+            pairs = zip(arguments, axes, strict=True)
+            return [value if axis is None else value.select(axis, i) for value, axis in pairs]
+
+        results = [function(*own(i)) for i in range(info.batch_size)]
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
+        return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+    return batched
 
 
 def call(name: str, function: str, *arguments: Tensor | int) -> None:

@@ -6,6 +6,10 @@
 // Tensors are float32; activations have the channels of a pixel side by side ("channels last").
 // Letters: B images, H x W pixels, C channels in, K channels out; H' = H + 2 padding - 2.
 
+#include <algorithm>
+#include <cstring>
+
+#include "memory.h"
 #include "product.h"
 
 namespace {

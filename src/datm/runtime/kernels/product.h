@@ -1,45 +1,13 @@
-// Products of small matrices, by pieces that stay in registers, and memory to make them in.
+// Products of small matrices, by pieces that stay in registers.
 
 #pragma once
 
-#include <omp.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
+#include "vectors.h"
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 12;
-#elif defined(__AVX__)
-constexpr int LANES = 8, ROWS = 6;
-#else
-constexpr int LANES = 4, ROWS = 6;
-#endif
 // A product of matrices goes by pieces of ROWS x PANEL numbers, which stay in registers.
-constexpr int PANEL = 2 * LANES;
-
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-
-int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// Memory of a thread that it keeps between calls.
-struct Scratch {
-    float* data = nullptr;
-    size_t size = 0;
-    float* of(size_t floats) {
-        if (floats > size) {
-            std::free(data);
-            data = static_cast<float*>(std::aligned_alloc(64, up(floats * sizeof(float), 64)));
-            size = data ? floats : 0;
-        }
-        return data;
-    }
-    ~Scratch() { std::free(data); }
-};
-thread_local Scratch scratch;
+constexpr int ROWS = LANES == 16 ? 12 : 6, PANEL = 2 * LANES;
 
 // c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c; a(r, k) is at
 // a[r * a_row + k * a_step], rows of b and c are b_step and c_row apart.

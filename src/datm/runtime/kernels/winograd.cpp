@@ -11,6 +11,12 @@
 // Letters: B images, H x W pixels, C channels in, K channels out, T tiles of a block, F
 // frequencies.
 
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "memory.h"
 #include "product.h"
 
 namespace {

@@ -1,0 +1,204 @@
+"""What stands between two convolutions, on a CPU in one pass over memory.
+
+Instance normalisation with affine parameters, ReLU and 2x2 average pooling (an odd last row or
+column is left out), and the same together with its derivative along a direction. Both can be
+differentiated backwards, once.
+
+Shapes: B images, C channels, H x W pixels. Images are channels last, float32 or bfloat16; all else
+is float32.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datm.runtime.native import call, native, operator
+
+LIBRARY = "activations"
+MULTIPLE = 32
+"""Channels are done so many at a time."""
+
+Tensors = tuple[Tensor, ...]
+
+
+def can_activate(x: Tensor) -> bool:
+    """Whether `activate` can take x [B, C, H, W]: in functions compiled for a CPU."""
+    return (
+        torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.shape[1] % MULTIPLE == 0
+        and _built()
+    )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _built() -> bool:
+    return native(LIBRARY) is not None
+
+
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
+def activate(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool = False) -> Tensor:
+    """[B, C, H/2, W/2] of x [B, C, H, W], weight and bias [C].
+
+    rounded: in bfloat16, as x then must be.
+    """
+    result: Tensor = _Activate.apply(x, weight, bias, rounded)[0]  # type: ignore[no-untyped-call]
+    return result
+
+
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
+def activate_along(
+    x: Tensor,
+    dx: Tensor,
+    weight: Tensor,
+    dweight: Tensor,
+    bias: Tensor,
+    dbias: Tensor,
+    rounded: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The same, and its derivative along (dx, dweight, dbias), of the shapes of x, weight, bias."""
+    y, dy, *_ = _ActivateAlong.apply(x, dx, weight, dweight, bias, dbias, rounded)  # type: ignore[no-untyped-call]
+    return y, dy
+
+
+class _Activate(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensors:
+        return _forward(*arguments)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+        x, weight, bias, _ = inputs
+        _, *statistics = output
+        ctx.mark_non_differentiable(*statistics)
+        ctx.save_for_backward(x, *statistics, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, by_y: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        by_x, by_weight, by_bias = _backward(*ctx.saved_tensors, by_y)
+        return by_x, by_weight.sum(0), by_bias.sum(0), None
+
+
+class _ActivateAlong(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensors:
+        return _forward_along(*arguments)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+        x, dx, weight, dweight, bias, _, _ = inputs
+        _, _, *statistics = output
+        ctx.mark_non_differentiable(*statistics)
+        ctx.save_for_backward(x, dx, *statistics, weight, dweight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, by_y: Tensor, by_dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        by_x, by_dx, *others = _backward_along(*ctx.saved_tensors, by_y, by_dy)
+        return by_x, by_dx, *(each.sum(0) for each in others), None
+
+
+# The operators. Statistics, and derivatives by parameters for each image, are [B, C].
+
+
+def _empty_forward(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool) -> Tensors:
+    return _pooled(x, rounded), *_statistics(x, 2)
+
+
+@operator(
+    "activate",
+    "(Tensor x, Tensor weight, Tensor bias, bool rounded) -> (Tensor, Tensor, Tensor)",
+    _empty_forward,
+)
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool) -> Tensors:
+    """y; means, rates"""
+    x = _channels_last(x)
+    results = _empty_forward(x, weight, bias, rounded)
+    _call("forward", x, results[0], x, weight, bias, *results)
+    return results
+
+
+def _empty_backward(x: Tensor, *others: Tensor) -> Tensors:
+    return _like(x), *_statistics(x, 2)
+
+
+@operator(
+    "activate_backward",
+    "(Tensor x, Tensor mean, Tensor rate, Tensor weight, Tensor bias, Tensor by_y)"
+    " -> (Tensor, Tensor, Tensor)",
+    _empty_backward,
+)
+def _backward(x: Tensor, *others: Tensor) -> Tensors:
+    """Derivatives by x; weight, bias"""
+    x, by_y = _channels_last(x), _channels_last(others[-1])
+    results = _empty_backward(x)
+    _call("backward", x, by_y, x, *others[:-1], by_y, *results)
+    return results
+
+
+def _empty_forward_along(x: Tensor, *others: Any) -> Tensors:
+    rounded = others[-1]
+    return _pooled(x, rounded), _pooled(x, rounded), *_statistics(x, 4)
+
+
+@operator(
+    "activate_along",
+    "(Tensor x, Tensor dx, Tensor weight, Tensor dweight, Tensor bias, Tensor dbias, bool rounded)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _empty_forward_along,
+)
+def _forward_along(x: Tensor, dx: Tensor, *others: Any) -> Tensors:
+    """y, dy; means, rates, means of dx, overlaps of x and dx"""
+    x, dx = _channels_last(x), _channels_last(dx)
+    results = _empty_forward_along(x, *others)
+    _call("forward_along", x, results[0], x, dx, *others[:-1], *results)
+    return results
+
+
+def _empty_backward_along(x: Tensor, *others: Tensor) -> Tensors:
+    return _like(x), _like(x), *_statistics(x, 4)
+
+
+@operator(
+    "activate_along_backward",
+    "(Tensor x, Tensor dx, Tensor mean, Tensor rate, Tensor dmean, Tensor overlap, Tensor weight,"
+    " Tensor dweight, Tensor bias, Tensor by_y, Tensor by_dy)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _empty_backward_along,
+)
+def _backward_along(x: Tensor, dx: Tensor, *others: Tensor) -> Tensors:
+    """Derivatives by x, dx; weight, dweight, bias, dbias"""
+    *known, by_y, by_dy = others
+    x, dx, by_y, by_dy = map(_channels_last, (x, dx, by_y, by_dy))
+    results = _empty_backward_along(x)
+    _call("backward_along", x, by_y, x, dx, *known, by_y, by_dy, *results)
+    return results
+
+
+def _call(function: str, x: Tensor, y: Tensor, *arguments: Tensor) -> None:
+    b, c, h, w = x.shape
+    half = [int(images.dtype == torch.bfloat16) for images in (x, y)]
+    call(LIBRARY, function, *arguments, *half, b, h, w, c)
+
+
+def _pooled(x: Tensor, rounded: bool) -> Tensor:
+    b, c, h, w = x.shape
+    shape, dtype = (b, c, h // 2, w // 2), torch.bfloat16 if rounded else torch.float32
+    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _statistics(x: Tensor, count: int) -> Tensors:
+    return tuple(x.new_empty(x.shape[:2], dtype=torch.float32) for _ in range(count))
+
+
+def _like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
