@@ -28,7 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow
