@@ -101,6 +101,26 @@ def test_along_a_direction(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     assert errors(found, expected) < (3 * HALF if rounded else 2 * TOLERANCE)
 
 
+def test_forward_mode_goes_along_too() -> None:
+    x, weight, bias = parameters((3, 32, 8, 8), torch.float32)
+    dx, dbias = images(4, 32, 8, 8)[1:], draw(32, 3)[:, 0]
+
+    def of(x: Tensor, bias: Tensor) -> Tensor:
+        return activate(x, weight, bias)
+
+    found = torch.func.jvp(of, (x, bias), (dx, dbias))
+    expected = activate_along(x, dx, weight, torch.zeros(32), bias, dbias)
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_a_second_way_back_is_refused() -> None:
+    x, weight, bias = parameters((1, 32, 2, 2), torch.float32)
+    x.requires_grad_()
+    (by_x,) = torch.autograd.grad(activate(x, weight, bias).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once only"):
+        torch.autograd.grad(by_x.sum(), x)
+
+
 def test_what_is_rounded_is_rounded_to_nearest() -> None:
     x, weight, bias = parameters((4, 32, 8, 8), torch.bfloat16)
     assert torch.equal(activate(x, weight, bias, True), activate(x, weight, bias).bfloat16())

@@ -72,15 +72,24 @@ class _Activate(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
-        x, weight, bias, _ = inputs
+        x, weight, bias, ctx.rounded = inputs
         _, *statistics = output
         ctx.mark_non_differentiable(*statistics)
         ctx.save_for_backward(x, *statistics, weight, bias)
+        ctx.save_for_forward(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, by_y: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        by_x, by_weight, by_bias = _backward(*ctx.saved_tensors, by_y)
+        by_x, by_weight, by_bias = _Last.apply(False, *ctx.saved_tensors, by_y)  # type: ignore[no-untyped-call]
         return by_x, by_weight.sum(0), by_bias.sum(0), None
+
+    @staticmethod
+    def jvp(ctx: Any, *moves: Any) -> tuple[Tensor | None, ...]:
+        given = ctx.saved_tensors
+        pairs = zip(given, moves, strict=False)
+        each = [(own, torch.zeros_like(own) if move is None else move) for own, move in pairs]
+        _, dy = activate_along(*(tensor for pair in each for tensor in pair), ctx.rounded)
+        return dy, None, None
 
 
 class _ActivateAlong(torch.autograd.Function):
@@ -99,8 +108,26 @@ class _ActivateAlong(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_y: Tensor, by_dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        by_x, by_dx, *others = _backward_along(*ctx.saved_tensors, by_y, by_dy)
+        by_x, by_dx, *others = _Last.apply(True, *ctx.saved_tensors, by_y, by_dy)  # type: ignore[no-untyped-call]
         return by_x, by_dx, *(each.sum(0) for each in others), None
+
+
+class _Last(torch.autograd.Function):
+    """The backward passes: to differentiate them is an error, where PyTorch would give zeros."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(along: bool, *arguments: Any) -> Tensors:
+        return (_backward_along if along else _backward)(*arguments)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> None:
+        raise RuntimeError("activate: can be differentiated backwards once only")
 
 
 # The operators. Statistics, and derivatives by parameters for each image, are [B, C].
@@ -183,7 +210,8 @@ def _backward_along(x: Tensor, dx: Tensor, *others: Tensor) -> Tensors:
 def _call(function: str, x: Tensor, y: Tensor, *arguments: Tensor) -> None:
     b, c, h, w = x.shape
     half = [int(images.dtype == torch.bfloat16) for images in (x, y)]
-    call(LIBRARY, function, *arguments, *half, b, h, w, c)
+    dense = [tensor if tensor.ndim == 4 else tensor.contiguous() for tensor in arguments]
+    call(LIBRARY, function, *dense, *half, b, h, w, c)
 
 
 def _pooled(x: Tensor, rounded: bool) -> Tensor:
