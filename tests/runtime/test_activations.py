@@ -126,6 +126,17 @@ def test_what_is_rounded_is_rounded_to_nearest() -> None:
     assert torch.equal(activate(x, weight, bias, True), activate(x, weight, bias).bfloat16())
 
 
+def test_what_has_nothing_to_round_is_not_rounded() -> None:
+    x, weight, bias = parameters((4, 32, 8, 8), torch.float32)
+    assert torch.equal(activate(x, weight, bias, True), activate(x, weight, bias))
+
+
+@pytest.mark.parametrize("x", [draw(2, 32, 4, 4).double(), draw(2, 48, 4, 4)])
+def test_what_cannot_be_taken_is_refused(x: Tensor) -> None:
+    with pytest.raises(ValueError, match="multiple of 32"):
+        activate(x, torch.ones(x.shape[1]), torch.zeros(x.shape[1]))
+
+
 def test_a_flat_image_gives_the_bias() -> None:
     """Epsilon keeps the variance of nothing from becoming a division by zero."""
     x = torch.full((2, 32, 4, 4), 3.0)

@@ -18,6 +18,7 @@ from datm.runtime.native import call, native, operator
 LIBRARY = "activations"
 MULTIPLE = 32
 """Channels are done so many at a time."""
+TYPES = torch.float32, torch.bfloat16
 
 Tensors = tuple[Tensor, ...]
 
@@ -27,7 +28,7 @@ def can_activate(x: Tensor) -> bool:
     return (
         torch.compiler.is_compiling()
         and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.dtype in TYPES
         and x.shape[1] % MULTIPLE == 0
         and _built()
     )
@@ -42,7 +43,7 @@ def _built() -> bool:
 def activate(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool = False) -> Tensor:
     """[B, C, H/2, W/2] of x [B, C, H, W], weight and bias [C].
 
-    rounded: in bfloat16, as x then must be.
+    rounded: in the type of x, not in float32. Raises ValueError for an x that it cannot take.
     """
     result: Tensor = _Activate.apply(x, weight, bias, rounded)[0]  # type: ignore[no-untyped-call]
     return result
@@ -181,7 +182,7 @@ def _empty_forward_along(x: Tensor, *others: Any) -> Tensors:
 )
 def _forward_along(x: Tensor, dx: Tensor, *others: Any) -> Tensors:
     """y, dy; means, rates, means of dx, overlaps of x and dx"""
-    x, dx = _channels_last(x), _channels_last(dx)
+    x, dx = _channels_last(x), _channels_last(dx.to(x.dtype))
     results = _empty_forward_along(x, *others)
     _call("forward_along", x, results[0], x, dx, *others[:-1], *results)
     return results
@@ -201,7 +202,7 @@ def _empty_backward_along(x: Tensor, *others: Tensor) -> Tensors:
 def _backward_along(x: Tensor, dx: Tensor, *others: Tensor) -> Tensors:
     """Derivatives by x, dx; weight, dweight, bias, dbias"""
     *known, by_y, by_dy = others
-    x, dx, by_y, by_dy = map(_channels_last, (x, dx, by_y, by_dy))
+    x, dx, by_y, by_dy = map(_channels_last, (x, dx.to(x.dtype), by_y, by_dy))
     results = _empty_backward_along(x)
     _call("backward_along", x, by_y, x, dx, *known, by_y, by_dy, *results)
     return results
@@ -209,6 +210,11 @@ def _backward_along(x: Tensor, dx: Tensor, *others: Tensor) -> Tensors:
 
 def _call(function: str, x: Tensor, y: Tensor, *arguments: Tensor) -> None:
     b, c, h, w = x.shape
+    if x.dtype not in TYPES or c % MULTIPLE:
+        raise ValueError(
+            f"activate: {c} channels in {x.dtype}; give float32 or bfloat16 and a"
+            f" multiple of {MULTIPLE} channels"
+        )
     half = [int(images.dtype == torch.bfloat16) for images in (x, y)]
     dense = [tensor if tensor.ndim == 4 else tensor.contiguous() for tensor in arguments]
     call(LIBRARY, function, *dense, *half, b, h, w, c)
@@ -216,7 +222,7 @@ def _call(function: str, x: Tensor, y: Tensor, *arguments: Tensor) -> None:
 
 def _pooled(x: Tensor, rounded: bool) -> Tensor:
     b, c, h, w = x.shape
-    shape, dtype = (b, c, h // 2, w // 2), torch.bfloat16 if rounded else torch.float32
+    shape, dtype = (b, c, h // 2, w // 2), x.dtype if rounded else torch.float32
     return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
 
 
