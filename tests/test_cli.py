@@ -104,6 +104,7 @@ def test_a_corrupt_image(refused: Refusal, tmp_path: Path) -> None:
 
 def test_an_unknown_recipe_and_a_missing_file(refused: Refusal, tmp_path: Path) -> None:
     assert "'digts' is not known; did you mean 'digits'?" in refused("run", "digts")
+    assert "'zzz' is not known; `datm recipes` lists all " in refused("run", "zzz")
     assert "there is no such file" in refused("run", str(tmp_path / "my.yaml"))
     assert "without a config.yaml" in refused("teach", str(tmp_path))
 
