@@ -19,6 +19,7 @@ from datm.networks.arithmetic import batch_moments, group_moments, max_pool, nor
 from datm.networks.functional import Layout, Statistics
 from datm.runtime.activations import activate, activate_along, can_activate
 from datm.runtime.device import Precision
+from datm.runtime.first_block import begin, begin_along, can_begin
 
 Norm = Literal["instance", "batch", "group", "layer", "none"]
 Pooling = Literal["average", "max", "none"]
@@ -112,26 +113,29 @@ class ConvNet:
     def __call__(
         self, params: Tensor, images: Tensor, statistics: Statistics | None = None
     ) -> Tensor:
-        return self._rest(params, self._stem(params, images), statistics)
+        return self._rest(params, *self._begun(params, images), statistics)
 
     def features(self, params: Tensor, images: Tensor) -> Tensor:
-        return self._blocks(params, self._stem(params, images))
+        return self._blocks(params, *self._begun(params, images))
 
     def statistics(self, params: Tensor, images: Tensor) -> Statistics:
         recorded: Statistics = []
         if self.norm == "batch":
-            self._blocks(params, self._stem(params, images), record=recorded)
+            self._blocks(params, *self._begun(params, images), record=recorded)
         return recorded
 
     def derivative(
         self, params: Tensor, images: Tensor, direction: Tensor
     ) -> tuple[Tensor, Tensor]:
-        # The stem is linear in its parameters, so its derivative is the stem at `direction`.
         # Forward mode would not see that the images stay, and convolve zeros as well.
-        stems = self._stem(params, images), self._stem(direction, images)
-        if self._in_one_pass(stems[0]):
-            return self._rest_along(params, direction, *stems)
-        scores, change = torch.func.jvp(self._rest, (params, stems[0]), (direction, stems[1]))[:2]
+        x, dx, done = self._begun_along(params, direction, images)
+        if self._in_one_pass(images):
+            return self._rest_along(params, direction, x, dx, done)
+
+        def rest(params: Tensor, x: Tensor) -> Tensor:
+            return self._rest(params, x, done)
+
+        scores, change = torch.func.jvp(rest, (params, x), (direction, dx))[:2]
         return scores, change
 
     def _stem(self, params: Tensor, images: Tensor) -> Tensor:
@@ -139,21 +143,32 @@ class ConvNet:
         weight, bias = self.layout.unflatten(params)[:2]
         return self._convolve(images, weight, bias, self._first_padding)
 
-    def _rest(self, params: Tensor, x: Tensor, statistics: Statistics | None = None) -> Tensor:
-        """Class scores [B, K] from what the stem makes."""
+    def _begun(self, params: Tensor, images: Tensor) -> tuple[Tensor, int]:
+        """What the stem makes, and 0; or what the first block makes, and 1, in one pass."""
+        if not self._begins_in_one_pass(images):
+            return self._stem(params, images), 0
+        kernel, _, *others = self.layout.unflatten(params)[:4]
+        given = self._as_convolved(images), self._as_convolved(kernel), *others
+        return begin(*given, self._first_padding, self._rounded_after(0)), 1
+
+    def _rest(
+        self, params: Tensor, x: Tensor, done: int, statistics: Statistics | None = None
+    ) -> Tensor:
+        """Class scores [B, K] from what `_begun` gives."""
         weight, bias = self.layout.unflatten(params)[-2:]
-        return F.linear(self._blocks(params, x, statistics), weight, bias)
+        return F.linear(self._blocks(params, x, done, statistics), weight, bias)
 
     def _blocks(
         self,
         params: Tensor,
         x: Tensor,
+        done: int,
         statistics: Statistics | None = None,
         record: Statistics | None = None,
     ) -> Tensor:
-        """Features [B, F] from what the stem makes; statistics used are added to `record`."""
-        parameters = iter(self.layout.unflatten(params)[2:])
-        for block in range(self.depth):
+        """Features [B, F] from what `_begun` gives; statistics used are added to `record`."""
+        parameters = iter(self.layout.unflatten(params)[4 if done else 2 :])
+        for block in range(done, self.depth):
             if block > 0:
                 x = self._convolve(x, next(parameters), next(parameters), 1)
             if self._in_one_pass(x):
@@ -171,14 +186,27 @@ class ConvNet:
             x = _pool(x.relu(), self.pooling)
         return x.flatten(1)
 
+    def _begun_along(
+        self, params: Tensor, direction: Tensor, images: Tensor
+    ) -> tuple[Tensor, Tensor, int]:
+        """What `_begun` gives, with its derivative along `direction` second."""
+        # The stem is linear in its parameters, so its derivative is the stem at `direction`.
+        if not self._begins_in_one_pass(images):
+            return self._stem(params, images), self._stem(direction, images), 0
+        tensors = zip(self.layout.unflatten(params), self.layout.unflatten(direction), strict=True)
+        kernels, _, weights, biases = list(tensors)[:4]
+        given = map(self._as_convolved, (images, *kernels))
+        rounded = self._rounded_after(0)
+        return *begin_along(*given, *weights, *biases, self._first_padding, rounded), 1
+
     def _rest_along(
-        self, params: Tensor, direction: Tensor, x: Tensor, dx: Tensor
+        self, params: Tensor, direction: Tensor, x: Tensor, dx: Tensor, done: int
     ) -> tuple[Tensor, Tensor]:
-        """`_rest` and its derivative along `direction`, dx being the stem's, by the rules of
-        differentiation instead of forward mode: for blocks in one pass."""
-        own, moves = self.layout.unflatten(params)[2:], self.layout.unflatten(direction)[2:]
-        parameters = iter(zip(own, moves, strict=True))
-        for block in range(self.depth):
+        """`_rest` and its derivative, by the rules of differentiation instead of forward mode: for
+        blocks in one pass."""
+        own, moves = self.layout.unflatten(params), self.layout.unflatten(direction)
+        parameters = iter(list(zip(own, moves, strict=True))[4 if done else 2 :])
+        for block in range(done, self.depth):
             if block > 0:
                 (weight, move), (bias, _) = next(parameters), next(parameters)
                 along_weight = self._convolve(x, move, bias, 1)
@@ -191,8 +219,17 @@ class ConvNet:
         return F.linear(x, weight, bias), F.linear(dx, weight) + F.linear(x, move, bias_move)
 
     def _in_one_pass(self, x: Tensor) -> bool:
-        """Whether what follows a convolution that made x is done by `activate`."""
-        return self.norm == "instance" and self.pooling == "average" and can_activate(x)
+        """Whether what follows a convolution of x's device and type is done by `activate`."""
+        plain = self.norm == "instance" and self.pooling == "average"
+        return plain and can_activate(x, self.width)
+
+    def _begins_in_one_pass(self, images: Tensor) -> bool:
+        """Whether the first block is done by `begin`."""
+        return self._in_one_pass(images) and can_begin(images, self.width)
+
+    def _as_convolved(self, x: Tensor) -> Tensor:
+        """Float32 numbers as the convolutions' precision has them."""
+        return x.bfloat16().float() if self.precision == "bfloat16" else x
 
     def _rounded_after(self, block: int) -> bool:
         """Whether what a block makes is rounded for the next convolution."""

@@ -44,6 +44,7 @@ def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises InputError, with the nearest name, if there is none."""
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"`datm recipes` lists all {len(RECIPES)}."
+        every = f"`datm recipes` lists all {len(RECIPES)}."
+        hint = f"did you mean {close[0]!r}?" if close else every
         raise InputError(f"recipe: {name!r} is not known; {hint}")
     return RECIPES[name].recipe

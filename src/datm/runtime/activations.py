@@ -8,6 +8,7 @@ Shapes: B images, C channels, H x W pixels. Images are channels last, float32 or
 is float32.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,20 +24,21 @@ TYPES = torch.float32, torch.bfloat16
 Tensors = tuple[Tensor, ...]
 
 
-def can_activate(x: Tensor) -> bool:
-    """Whether `activate` can take x [B, C, H, W]: in functions compiled for a CPU."""
+def can_activate(x: Tensor, channels: int) -> bool:
+    """Whether `activate` can take so many channels of x's type: in functions compiled for a CPU."""
     return (
         torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype in TYPES
-        and x.shape[1] % MULTIPLE == 0
-        and _built()
+        and channels % MULTIPLE == 0
+        and built(LIBRARY)
     )
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _built() -> bool:
-    return native(LIBRARY) is not None
+def built(library: str) -> bool:
+    """Whether there is that library, as a constant of what is compiled."""
+    return native(library) is not None
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
@@ -145,7 +147,7 @@ def _empty_forward(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool) -> Te
 )
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool) -> Tensors:
     """y; means, rates"""
-    x = _channels_last(x)
+    x = channels_last(x)
     results = _empty_forward(x, weight, bias, rounded)
     _call("forward", x, results[0], x, weight, bias, *results)
     return results
@@ -163,7 +165,7 @@ def _empty_backward(x: Tensor, *others: Tensor) -> Tensors:
 )
 def _backward(x: Tensor, *others: Tensor) -> Tensors:
     """Derivatives by x; weight, bias"""
-    x, by_y = _channels_last(x), _channels_last(others[-1])
+    x, by_y = channels_last(x), channels_last(others[-1])
     results = _empty_backward(x)
     _call("backward", x, by_y, x, *others[:-1], by_y, *results)
     return results
@@ -182,7 +184,7 @@ def _empty_forward_along(x: Tensor, *others: Any) -> Tensors:
 )
 def _forward_along(x: Tensor, dx: Tensor, *others: Any) -> Tensors:
     """y, dy; means, rates, means of dx, overlaps of x and dx"""
-    x, dx = _channels_last(x), _channels_last(dx.to(x.dtype))
+    x, dx = channels_last(x), channels_last(dx.to(x.dtype))
     results = _empty_forward_along(x, *others)
     _call("forward_along", x, results[0], x, dx, *others[:-1], *results)
     return results
@@ -202,7 +204,7 @@ def _empty_backward_along(x: Tensor, *others: Tensor) -> Tensors:
 def _backward_along(x: Tensor, dx: Tensor, *others: Tensor) -> Tensors:
     """Derivatives by x, dx; weight, dweight, bias, dbias"""
     *known, by_y, by_dy = others
-    x, dx, by_y, by_dy = map(_channels_last, (x, dx.to(x.dtype), by_y, by_dy))
+    x, dx, by_y, by_dy = map(channels_last, (x, dx.to(x.dtype), by_y, by_dy))
     results = _empty_backward_along(x)
     _call("backward_along", x, by_y, x, dx, *known, by_y, by_dy, *results)
     return results
@@ -221,18 +223,33 @@ def _call(function: str, x: Tensor, y: Tensor, *arguments: Tensor) -> None:
 
 
 def _pooled(x: Tensor, rounded: bool) -> Tensor:
-    b, c, h, w = x.shape
-    shape, dtype = (b, c, h // 2, w // 2), x.dtype if rounded else torch.float32
-    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
+    return pooled(x, x.shape, x.dtype if rounded else torch.float32)
 
 
 def _statistics(x: Tensor, count: int) -> Tensors:
-    return tuple(x.new_empty(x.shape[:2], dtype=torch.float32) for _ in range(count))
+    return per_channel(x, len(x), x.shape[1], count)
 
 
 def _like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-def _channels_last(images: Tensor) -> Tensor:
+# Parts that `first_block` shares.
+
+
+def pooled(like: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory for what pooling makes of `size` (B, C, H, W), where `like` is."""
+    b, c, h, w = size
+    halved = b, c, h // 2, w // 2
+    return torch.empty(halved, dtype=dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def per_channel(like: Tensor, images: int, channels: int, count: int) -> Tensors:
+    """Memory for `count` tensors [B, C] float32, where `like` is."""
+    size = images, channels
+    return tuple(like.new_empty(size, dtype=torch.float32) for _ in range(count))
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images [B, C, H, W] with the channels of a pixel side by side."""
     return images.contiguous(memory_format=torch.channels_last)

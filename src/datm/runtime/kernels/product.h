@@ -9,11 +9,27 @@ namespace {
 // A product of matrices goes by pieces of ROWS x PANEL numbers, which stay in registers.
 constexpr int ROWS = LANES == 16 ? 12 : 6, PANEL = 2 * LANES;
 
-// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c; a(r, k) is at
-// a[r * a_row + k * a_step], rows of b and c are b_step and c_row apart.
-template <int R>
-void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
-           int64_t b_step, float* c, int64_t c_row, bool add) {
+// A matrix of a product: its numbers stand at equal distances.
+struct Strided {
+    const float* first;
+    int64_t row, step;
+    Strided below(int64_t r) const { return {first + r * row, row, step}; }
+    float at(int64_t r, int64_t k) const { return first[r * row + k * step]; }
+};
+
+// Another: where its rows and its columns begin stands in tables.
+struct Gathered {
+    const float* first;
+    const int32_t *rows, *columns;
+    Gathered below(int64_t r) const { return {first, rows + r, columns}; }
+    float at(int64_t r, int64_t k) const { return (first + rows[r])[columns[k]]; }
+};
+
+// c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c; rows of b and c are b_step and
+// c_row apart.
+template <int R, class Matrix>
+void piece(int64_t depth, const Matrix& a, const float* b, int64_t b_step, float* c, int64_t c_row,
+           bool add) {
     Vector sum[R][2];
     for (int r = 0; r < R; ++r) {
         for (int half = 0; half < 2; ++half) {
@@ -25,7 +41,7 @@ void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const f
         const Vector left = *reinterpret_cast<const Vector*>(b + k * b_step);
         const Vector right = *reinterpret_cast<const Vector*>(b + k * b_step + LANES);
         for (int r = 0; r < R; ++r) {
-            const float factor = a[r * a_row + k * a_step];
+            const float factor = a.at(r, k);
             sum[r][0] += factor * left;
             sum[r][1] += factor * right;
         }
@@ -37,27 +53,27 @@ void piece(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const f
     }
 }
 
-template <int R>
-void last_rows(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
-               const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+template <int R, class Matrix>
+void last_rows(int64_t rows, int64_t depth, const Matrix& a, const float* b, int64_t b_step,
+               float* c, int64_t c_row, bool add) {
     if constexpr (R > 0) {
         if (rows == R) {
-            piece<R>(depth, a, a_row, a_step, b, b_step, c, c_row, add);
+            piece<R>(depth, a, b, b_step, c, c_row, add);
         } else {
-            last_rows<R - 1>(rows, depth, a, a_row, a_step, b, b_step, c, c_row, add);
+            last_rows<R - 1>(rows, depth, a, b, b_step, c, c_row, add);
         }
     }
 }
 
 // The same for any number of rows.
-void product(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
-             const float* b, int64_t b_step, float* c, int64_t c_row, bool add) {
+template <class Matrix>
+void product(int64_t rows, int64_t depth, const Matrix& a, const float* b, int64_t b_step, float* c,
+             int64_t c_row, bool add) {
     int64_t r = 0;
     for (; r + ROWS <= rows; r += ROWS) {
-        piece<ROWS>(depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row, c_row, add);
+        piece<ROWS>(depth, a.below(r), b, b_step, c + r * c_row, c_row, add);
     }
-    last_rows<ROWS - 1>(rows - r, depth, a + r * a_row, a_row, a_step, b, b_step, c + r * c_row,
-                        c_row, add);
+    last_rows<ROWS - 1>(rows - r, depth, a.below(r), b, b_step, c + r * c_row, c_row, add);
 }
 
 }  // namespace

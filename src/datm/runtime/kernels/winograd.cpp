@@ -250,7 +250,7 @@ bool convolve(const float* x, const float* w, float* out, int64_t images, int64_
             transform<Patch>(map, tiles, first, count, padding, zeros, v, in);
             for (int64_t panel = 0; panel < panels; ++panel) {
                 for (int64_t f = 0; f < F; ++f) {
-                    product(count, in, v + f * plane_of(in), in, 1,
+                    product(count, in, Strided{v + f * plane_of(in), in, 1},
                             u + (panel * F + f) * in * PANEL, PANEL, m + f * plane_of(PANEL), PANEL,
                             false);
                 }
@@ -321,7 +321,7 @@ int datm_winograd_weight_gradient(const float* x, const float* dy, float* dw, in
                     transform<Spread>(derivatives, tiles, first, count, 0, zeros, m, wide);
                     for (int64_t f = 0; f < F; ++f) {
                         for (int64_t k = 0; k < wide; k += PANEL) {
-                            product(in, count, v + f * plane_of(in), 1, in,
+                            product(in, count, Strided{v + f * plane_of(in), 1, in},
                                     m + f * plane_of(wide) + k, wide, sum + f * plane + k, wide,
                                     true);
                         }
