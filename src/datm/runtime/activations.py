@@ -8,7 +8,7 @@ Shapes: B images, C channels, H x W pixels. Images are channels last, float32 or
 is float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -83,7 +83,7 @@ class _Activate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_y: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        by_x, by_weight, by_bias = _Last.apply(False, *ctx.saved_tensors, by_y)  # type: ignore[no-untyped-call]
+        by_x, by_weight, by_bias = Last.apply(_backward, *ctx.saved_tensors, by_y)  # type: ignore[no-untyped-call]
         return by_x, by_weight.sum(0), by_bias.sum(0), None
 
     @staticmethod
@@ -111,18 +111,19 @@ class _ActivateAlong(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_y: Tensor, by_dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        by_x, by_dx, *others = _Last.apply(True, *ctx.saved_tensors, by_y, by_dy)  # type: ignore[no-untyped-call]
+        by_x, by_dx, *others = Last.apply(_backward_along, *ctx.saved_tensors, by_y, by_dy)  # type: ignore[no-untyped-call]
         return by_x, by_dx, *(each.sum(0) for each in others), None
 
 
-class _Last(torch.autograd.Function):
-    """The backward passes: to differentiate them is an error, where PyTorch would give zeros."""
+class Last(torch.autograd.Function):
+    """A backward pass, and its arguments: to differentiate it is an error, where PyTorch would give
+    zeros."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(along: bool, *arguments: Any) -> Tensors:
-        return (_backward_along if along else _backward)(*arguments)  # type: ignore[no-any-return]
+    def forward(backward: Callable[..., Tensors], *arguments: Any) -> Tensors:
+        return backward(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
@@ -130,7 +131,7 @@ class _Last(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> None:
-        raise RuntimeError("activate: can be differentiated backwards once only")
+        raise RuntimeError("blocks in one pass can be differentiated backwards once only")
 
 
 # The operators. Statistics, and derivatives by parameters for each image, are [B, C].

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from datm.runtime.activations import (
     MULTIPLE,
+    Last,
     activate_along,
     built,
     can_activate,
@@ -95,8 +96,8 @@ class _Begin(torch.autograd.Function):
     def backward(ctx: Any, by_y: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[:2]
         given = ctx.saved_tensors
-        by_images, by_kernel, by_weight, by_bias = _Last.apply(
-            False, *given, by_y, ctx.padding, *wanted
+        by_images, by_kernel, by_weight, by_bias = Last.apply(
+            _backward, *given, by_y, ctx.padding, *wanted
         )  # type: ignore[no-untyped-call]
         own = _if_wanted((by_images, by_kernel), wanted)
         return *own, by_weight.sum(0), by_bias.sum(0), None, None
@@ -134,27 +135,9 @@ class _BeginAlong(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_y: Tensor, by_dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[:3]
-        results = _Last.apply(True, *ctx.saved_tensors, by_y, by_dy, ctx.padding, *wanted)  # type: ignore[no-untyped-call]
+        results = Last.apply(_backward_along, *ctx.saved_tensors, by_y, by_dy, ctx.padding, *wanted)  # type: ignore[no-untyped-call]
         own = _if_wanted(results[:3], wanted)
         return *own, *(each.sum(0) for each in results[3:]), None, None
-
-
-class _Last(torch.autograd.Function):
-    """The backward passes: to differentiate them is an error, where PyTorch would give zeros."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(along: bool, *arguments: Any) -> Tensors:
-        return (_backward_along if along else _backward)(*arguments)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *_: Any) -> None:
-        raise RuntimeError("begin: can be differentiated backwards once only")
 
 
 def _if_wanted(results: Tensors, wanted: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
