@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from operators import TOLERANCE, draw, error, needs_compiler
 
-from datm.runtime.convolutions import PATCHES, WINOGRAD, Way
+from datm.runtime.convolutions import FEW_CHANNELS, WINOGRAD, Way
 
 pytestmark = needs_compiler
 
-WAYS = pytest.mark.parametrize("way", [WINOGRAD, PATCHES], ids=lambda way: way.name)
+WAYS = pytest.mark.parametrize("way", [WINOGRAD, FEW_CHANNELS], ids=lambda way: way.name)
 SHAPES = [
     # B, C, K, H, W, padding
     (1, 1, 1, 3, 3, 1),

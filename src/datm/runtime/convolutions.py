@@ -6,7 +6,7 @@ what comes of them are channels last; all tensors are float32.
 
 - WINOGRAD, with a quarter of the products (Lavin & Gray 2016, F(4x4, 3x3)); its rounding errors
   are up to ten times those of a plain sum.
-- PATCHES, products of matrices whose rows are what lies under the kernel: for few input channels.
+- FEW_CHANNELS, the same for few input channels, where the products are no matrices.
 
 Shapes: B images, C channels in, K channels out, H x W pixels, H' = H + 2 padding - 2.
 """
@@ -99,4 +99,4 @@ def _sizes(images: Tensor) -> tuple[int, int, int, int]:
     return b, h, w, c
 
 
-WINOGRAD, PATCHES = _way("winograd"), _way("patches")
+WINOGRAD, FEW_CHANNELS = _way("winograd"), _way("few_channels")

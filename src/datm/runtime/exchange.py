@@ -13,15 +13,15 @@ from torch._inductor import ir, lowering
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from datm.runtime import convolutions
-from datm.runtime.convolutions import PATCHES, WINOGRAD, Way
+from datm.runtime.convolutions import FEW_CHANNELS, WINOGRAD, Way
 from datm.runtime.native import native
 
 aten = torch.ops.aten
 
-FEW_CHANNELS = 16
-"""With fewer going in, patches are small; Winograd's transforms cost more than they save."""
+MANY = 16
+"""With fewer channels going in, the products of a frequency are too small for matrices."""
 MANY_OUTPUTS = 64
-"""With fewer coming out of few channels, PyTorch's kernels are as fast as patches."""
+"""With fewer coming out of few channels, PyTorch's kernels are as fast."""
 SMALLEST_SHARE = 0.5
 """Least share of Winograd's 4x4 tiles that must be outputs, and not hang over the edge."""
 
@@ -37,7 +37,7 @@ class Exchange(CustomGraphPass):
 
     def uuid(self) -> Any:
         """Names what this pass does to the compiler's cache."""
-        built = [way.name for way in (WINOGRAD, PATCHES) if native(way.name)]
+        built = [way.name for way in (WINOGRAD, FEW_CHANNELS) if native(way.name)]
         return get_hash_for_files((__file__, convolutions.__file__)), built
 
 
@@ -96,9 +96,9 @@ def _way(
     covered = 16 * -(-height // 4) * -(-width // 4)
     outputs, inputs = kernel.shape[:2]
     way: Way | None = None
-    if inputs < FEW_CHANNELS:
-        way = PATCHES if outputs >= MANY_OUTPUTS else None
-    elif outputs >= FEW_CHANNELS and height * width >= SMALLEST_SHARE * covered:
+    if inputs < MANY:
+        way = FEW_CHANNELS if outputs >= MANY_OUTPUTS else None
+    elif outputs >= MANY and height * width >= SMALLEST_SHARE * covered:
         way = WINOGRAD
     return (way, padding[0]) if way and native(way.name) else (None, 0)
 
@@ -124,7 +124,7 @@ def _both_laid_out(_: fx.Node, *arguments: Any) -> tuple[tuple[Any, ...], dict[s
     return (images(arguments[0]), images(arguments[1]), *arguments[2:]), {}
 
 
-for _each in WINOGRAD, PATCHES:
+for _each in WINOGRAD, FEW_CHANNELS:
     for _operator, _layout in (
         (_each.convolve, _first_laid_out),
         (_each.input_gradient, _first_laid_out),

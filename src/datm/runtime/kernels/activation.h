@@ -16,87 +16,16 @@
 
 #include <cmath>
 
+#include "channels.h"
 #include "memory.h"
-#include "vectors.h"
-
-// Everything called is to be inlined: else vectors go through memory, at five times the cost.
-#if defined(__clang__)
-#define FLATTEN
-#else
-#define FLATTEN __attribute__((flatten))
-#endif
 
 namespace {
 
 constexpr float EPSILON = 1e-5f;
-constexpr int STEP = 32, W = STEP / LANES;  // channels at a time, and their vectors
-
-struct Half {  // bfloat16
-    uint16_t bits;
-};
-
-typedef uint32_t Bits __attribute__((vector_size(LANES * sizeof(uint32_t)), aligned(4)));
-typedef uint16_t Short
-    __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2), may_alias));
-
-Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
-
-Vector load(const Half* from) {
-    const Short bits = *reinterpret_cast<const Short*>(from);
-    return (Vector)(__builtin_convertvector(bits, Bits) << 16);
-}
-
-void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
-
-void store(Half* to, Vector value) {
-    const Bits bits = (Bits)value;
-    const Bits nearest = bits + 0x7fff + ((bits >> 16) & 1);          // ties to even
-    const Bits rounded = value == value ? nearest : bits | 0x400000;  // a NaN stays one
-    *reinterpret_cast<Short*>(to) = __builtin_convertvector(rounded >> 16, Short);
-}
-
-// STEP channels of a pixel, or a number of each of them.
-struct Channels {
-    Vector at[W];
-
-    template <class From>
-    static Channels of(const From* from) {
-        Channels result;
-        for (int w = 0; w < W; ++w) result.at[w] = load(from + w * LANES);
-        return result;
-    }
-    template <class To>
-    void into(To* to) const {
-        for (int w = 0; w < W; ++w) store(to + w * LANES, at[w]);
-    }
-};
-
-template <class Of>
-Channels made(Of of) {
-    Channels result;
-    for (int w = 0; w < W; ++w) result.at[w] = of(w);
-    return result;
-}
-
-Channels operator+(const Channels& a, const Channels& b) {
-    return made([&](int w) { return a.at[w] + b.at[w]; });
-}
-Channels operator-(const Channels& a, const Channels& b) {
-    return made([&](int w) { return a.at[w] - b.at[w]; });
-}
-Channels operator*(const Channels& a, const Channels& b) {
-    return made([&](int w) { return a.at[w] * b.at[w]; });
-}
-Channels operator*(float a, const Channels& b) {
-    return made([&](int w) { return a * b.at[w]; });
-}
-void operator+=(Channels& a, const Channels& b) {
-    for (int w = 0; w < W; ++w) a.at[w] += b.at[w];
-}
 // 1 / sqrt(variance + EPSILON)
 Channels rate_of(const Channels& variance) {
     Channels result;
-    for (int i = 0; i < STEP; ++i) {
+    for (int i = 0; i < PART; ++i) {
         result.at[i / LANES][i % LANES] =
             1 / std::sqrt(variance.at[i / LANES][i % LANES] + EPSILON);
     }
@@ -104,7 +33,7 @@ Channels rate_of(const Channels& variance) {
 }
 // `value` where z > 0, else 0; a NaN in z, or beside it in value, is passed on as PyTorch does.
 Channels passed(const Channels& z, const Channels& value) {
-    return made([&](int w) { return z.at[w] <= 0 ? Vector{} : value.at[w]; });
+    return made<PART / LANES>([&](int n) { return z.at[n] <= 0 ? Vector{} : value.at[n]; });
 }
 
 // Of a pixel, where these channels of all pixels lie side by side.
@@ -116,7 +45,7 @@ struct Sizes {
     int64_t pooled() const { return (height / 2) * (width / 2); }
 };
 
-// The channels of an image that are being worked on.
+// STEP channels of an image, or PART of these, that are being worked on.
 struct Place {
     Sizes sizes;
     int64_t image, channel;
@@ -150,6 +79,14 @@ struct Place {
     }
 };
 
+// Calls each(part of the place, its memory, its first channel of STEP).
+template <class Each>
+void each_part(const Place& place, float* own, Each each) {
+    for (int k = 0; k < STEP; k += PART) {
+        each(Place{place.sizes, place.image, place.channel + k}, own + k, k);
+    }
+}
+
 // Mean and rate of a channel, and z as a straight line of x.
 struct Line {
     Channels mean, rate, weight, scale, shift;
@@ -178,24 +115,27 @@ struct Forward {
     float *mean, *rate;
 
     FLATTEN void at(const Place& place, float* own) const {
-        const Channels centre = x.pack(place, own);
-        Channels squares{};
-        for (int64_t i = 0; i < place.sizes.pixels(); ++i) {
-            const Channels apart = taken(own, i) - centre;
-            squares += apart * apart;
-        }
-        const Channels variance = 1.f / place.sizes.pixels() * squares;
-        const Channels inverse = rate_of(variance);
-        centre.into(mean + place.entry());
-        inverse.into(rate + place.entry());
-        const Line line = known(place, *this);
-        place.each_window([&](int64_t to, const int64_t* four) {
-            Channels sum{};
-            for (int i = 0; i < 4; ++i) {
-                const Channels z = line.z(taken(own, four[i]));
-                sum += passed(z, z);
+        const Together centres = x.pack(place, own);
+        each_part(place, own, [&](const Place& part, float* own, int k) {
+            const Channels centre = part_of(centres, k);
+            Channels squares{};
+            for (int64_t i = 0; i < part.sizes.pixels(); ++i) {
+                const Channels apart = taken(own, i) - centre;
+                squares += apart * apart;
             }
-            (0.25f * sum).into(y + to);
+            const Channels variance = 1.f / part.sizes.pixels() * squares;
+            const Channels inverse = rate_of(variance);
+            centre.into(mean + part.entry());
+            inverse.into(rate + part.entry());
+            const Line line = known(part, *this);
+            part.each_window([&](int64_t to, const int64_t* four) {
+                Channels sum{};
+                for (int i = 0; i < 4; ++i) {
+                    const Channels z = line.z(taken(own, four[i]));
+                    sum += passed(z, z);
+                }
+                (0.25f * sum).into(y + to);
+            });
         });
     }
 };
@@ -210,33 +150,36 @@ struct Backward {
 
     FLATTEN void at(const Place& place, float* own) const {
         x.pack(place, own);
-        const Line line = known(place, *this);
-        Channels sum{}, along{};
-        place.each_window([&](int64_t from, const int64_t* four) {
-            const Channels quarter = 0.25f * Channels::of(by_y + from);
-            for (int i = 0; i < 4; ++i) {
-                const Channels value = taken(own, four[i]);
-                const Channels by_z = passed(line.z(value), quarter);
-                sum += by_z;
-                along += by_z * line.normal(value);
-            }
+        each_part(place, own, [&](const Place& part, float* own, int) {
+            const Line line = known(part, *this);
+            Channels sum{}, along{};
+            part.each_window([&](int64_t from, const int64_t* four) {
+                const Channels quarter = 0.25f * Channels::of(by_y + from);
+                for (int i = 0; i < 4; ++i) {
+                    const Channels value = taken(own, four[i]);
+                    const Channels by_z = passed(line.z(value), quarter);
+                    sum += by_z;
+                    along += by_z * (value - line.mean);
+                }
+            });
+            along = line.rate * along;
+            sum.into(by_bias + part.entry());
+            along.into(by_weight + part.entry());
+            // Less the means of by_z and of x^ by_z: a straight line of x.
+            const Channels share = 1.f / part.sizes.pixels() * line.scale;
+            const Channels slope = share * along * line.rate;
+            const Channels level = share * sum - slope * line.mean;
+            const auto rest = [&](const Channels& value) { return slope * value + level; };
+            part.each_window([&](int64_t from, const int64_t* four) {
+                const Channels by_line = line.scale * (0.25f * Channels::of(by_y + from));
+                for (int i = 0; i < 4; ++i) {
+                    const Channels value = taken(own, four[i]);
+                    by_x.put(part, four[i], own, passed(line.z(value), by_line) - rest(value));
+                }
+            });
+            part.each_left_out(
+                [&](int64_t i) { by_x.put(part, i, own, -1.f * rest(taken(own, i))); });
         });
-        sum.into(by_bias + place.entry());
-        along.into(by_weight + place.entry());
-        const float share = 1.f / place.sizes.pixels();
-        sum = share * sum;
-        along = share * along;
-        const auto finish = [&](int64_t i, const Channels& value, const Channels& by_z) {
-            by_x.put(place, i, own, line.scale * (by_z - sum - line.normal(value) * along));
-        };
-        place.each_window([&](int64_t from, const int64_t* four) {
-            const Channels quarter = 0.25f * Channels::of(by_y + from);
-            for (int i = 0; i < 4; ++i) {
-                const Channels value = taken(own, four[i]);
-                finish(four[i], value, passed(line.z(value), quarter));
-            }
-        });
-        place.each_left_out([&](int64_t i) { finish(i, taken(own, i), Channels{}); });
     }
 };
 
@@ -248,37 +191,42 @@ struct ForwardAlong {
     float *mean, *rate, *mean_move, *overlap;
 
     FLATTEN void at(const Place& place, float* own) const {
-        float* own_move = own + place.sizes.pixels() * STEP;
-        const Channels centre = x.pack(place, own), centre_move = dx.pack(place, own_move);
-        Channels squares{}, products{};
-        for (int64_t i = 0; i < place.sizes.pixels(); ++i) {
-            const Channels apart = taken(own, i) - centre;
-            squares += apart * apart;
-            products += apart * (taken(own_move, i) - centre_move);
-        }
-        const float share = 1.f / place.sizes.pixels();
-        const Channels variance = share * squares;
-        const Channels inverse = rate_of(variance);
-        const Channels a = share * products * inverse * inverse;
-        centre.into(mean + place.entry());
-        inverse.into(rate + place.entry());
-        centre_move.into(mean_move + place.entry());
-        a.into(overlap + place.entry());
-        const Line line = known(place, *this);
-        const Channels move = Channels::of(weight_move + place.channel);
-        const Channels by_x = (move - line.weight * a) * line.rate;
-        const Channels rest =
-            Channels::of(bias_move + place.channel) - by_x * line.mean - line.scale * centre_move;
-        place.each_window([&](int64_t to, const int64_t* four) {
-            Channels sum{}, sum_move{};
-            for (int i = 0; i < 4; ++i) {
-                const Channels value = taken(own, four[i]), value_move = taken(own_move, four[i]);
-                const Channels z = line.z(value);
-                sum += passed(z, z);
-                sum_move += passed(z, value * by_x + value_move * line.scale + rest);
+        const int64_t second = place.sizes.pixels() * STEP;
+        const Together centres = x.pack(place, own), centre_moves = dx.pack(place, own + second);
+        each_part(place, own, [&](const Place& part, float* own, int k) {
+            const float* own_move = own + second;
+            const Channels centre = part_of(centres, k), centre_move = part_of(centre_moves, k);
+            Channels squares{}, products{};
+            for (int64_t i = 0; i < part.sizes.pixels(); ++i) {
+                const Channels apart = taken(own, i) - centre;
+                squares += apart * apart;
+                products += apart * (taken(own_move, i) - centre_move);
             }
-            (0.25f * sum).into(y + to);
-            (0.25f * sum_move).into(dy + to);
+            const float share = 1.f / part.sizes.pixels();
+            const Channels variance = share * squares;
+            const Channels inverse = rate_of(variance);
+            const Channels a = share * products * inverse * inverse;
+            centre.into(mean + part.entry());
+            inverse.into(rate + part.entry());
+            centre_move.into(mean_move + part.entry());
+            a.into(overlap + part.entry());
+            const Line line = known(part, *this);
+            const Channels move = Channels::of(weight_move + part.channel);
+            const Channels by_x = (move - line.weight * a) * line.rate;
+            const Channels rest = Channels::of(bias_move + part.channel) - by_x * line.mean -
+                                  line.scale * centre_move;
+            part.each_window([&](int64_t to, const int64_t* four) {
+                Channels sum{}, sum_move{};
+                for (int i = 0; i < 4; ++i) {
+                    const Channels value = taken(own, four[i]);
+                    const Channels value_move = taken(own_move, four[i]);
+                    const Channels z = line.z(value);
+                    sum += passed(z, z);
+                    sum_move += passed(z, value * by_x + value_move * line.scale + rest);
+                }
+                (0.25f * sum).into(y + to);
+                (0.25f * sum_move).into(dy + to);
+            });
         });
     }
 };
@@ -298,58 +246,70 @@ struct BackwardAlong {
     float *by_weight, *by_weight_move, *by_bias, *by_bias_move;  // [B, C]: of each image
 
     FLATTEN void at(const Place& place, float* own) const {
-        float* own_move = own + place.sizes.pixels() * STEP;
+        const int64_t second = place.sizes.pixels() * STEP;
         x.pack(place, own);
-        dx.pack(place, own_move);
-        const Line line = known(place, *this);
-        const Channels centre_move = Channels::of(mean_move + place.entry());
-        const Channels a = Channels::of(overlap + place.entry());
-        const Channels move = Channels::of(weight_move + place.channel);
-        Channels p{}, q{}, p_normal{}, q_normal{}, q_u{};
-        place.each_window([&](int64_t from, const int64_t* four) {
-            const Channels quarter = 0.25f * Channels::of(by_y + from);
-            const Channels quarter_move = 0.25f * Channels::of(by_dy + from);
-            for (int i = 0; i < 4; ++i) {
-                const Channels value = taken(own, four[i]);
-                const Channels z = line.z(value), normal = line.normal(value);
-                const Channels by_z = passed(z, quarter), by_dz = passed(z, quarter_move);
-                p += by_z;
-                p_normal += by_z * normal;
-                q += by_dz;
-                q_normal += by_dz * normal;
-                q_u += by_dz * (line.rate * (taken(own_move, four[i]) - centre_move));
-            }
+        dx.pack(place, own + second);
+        each_part(place, own, [&](const Place& part, float* own, int) {
+            float* own_move = own + second;
+            const Line line = known(part, *this);
+            const Channels centre_move = Channels::of(mean_move + part.entry());
+            const Channels a = Channels::of(overlap + part.entry());
+            const Channels move = Channels::of(weight_move + part.channel);
+            Channels p{}, q{}, p_normal{}, q_normal{}, q_u{};
+            part.each_window([&](int64_t from, const int64_t* four) {
+                const Channels quarter = 0.25f * Channels::of(by_y + from);
+                const Channels quarter_move = 0.25f * Channels::of(by_dy + from);
+                for (int i = 0; i < 4; ++i) {
+                    const Channels value = taken(own, four[i]), apart = value - line.mean;
+                    const Channels z = line.z(value);
+                    const Channels by_z = passed(z, quarter), by_dz = passed(z, quarter_move);
+                    p += by_z;
+                    p_normal += by_z * apart;
+                    q += by_dz;
+                    q_normal += by_dz * apart;
+                    q_u += by_dz * (taken(own_move, four[i]) - centre_move);
+                }
+            });
+            p_normal = line.rate * p_normal;
+            q_normal = line.rate * q_normal;
+            q_u = line.rate * q_u;
+            p.into(by_bias + part.entry());
+            q.into(by_bias_move + part.entry());
+            (p_normal + q_u - a * q_normal).into(by_weight + part.entry());
+            q_normal.into(by_weight_move + part.entry());
+            const float share = 1.f / part.sizes.pixels();
+            const Channels by_a = -share * line.weight * q_normal;
+            const Channels mean_e = share * (line.weight * p + move * q);
+            const Channels mean_q = share * line.weight * q;
+            const Channels mean_c = mean_e - a * mean_q;
+            const Channels along =
+                share * (line.weight * (p_normal + q_u) + move * q_normal) + 3.f * a * by_a;
+            // But for by_z and by_dz both are straight lines of x, that by x also of dx.
+            const Channels bent = line.rate * (move - a * line.weight);
+            const Channels slope = line.rate * line.rate * by_a;
+            const Channels level = line.rate * mean_q + slope * line.mean;
+            const Channels slope_x = line.rate * line.rate * along;
+            const Channels level_x = line.rate * mean_c + slope * centre_move - slope_x * line.mean;
+            const auto finish = [&](int64_t i, const Channels& value, const Channels& by_x_line,
+                                    const Channels& by_dx_line) {
+                const Channels value_move = taken(own_move, i);
+                by_dx.put(part, i, own_move, by_dx_line + (slope * value - level));
+                by_x.put(part, i, own,
+                         by_x_line + (slope * value_move - slope_x * value - level_x));
+            };
+            part.each_window([&](int64_t from, const int64_t* four) {
+                const Channels quarter = 0.25f * Channels::of(by_y + from);
+                const Channels quarter_move = 0.25f * Channels::of(by_dy + from);
+                const Channels by_line = line.scale * quarter + bent * quarter_move;
+                const Channels by_line_move = line.scale * quarter_move;
+                for (int i = 0; i < 4; ++i) {
+                    const Channels value = taken(own, four[i]), z = line.z(value);
+                    finish(four[i], value, passed(z, by_line), passed(z, by_line_move));
+                }
+            });
+            part.each_left_out(
+                [&](int64_t i) { finish(i, taken(own, i), Channels{}, Channels{}); });
         });
-        p.into(by_bias + place.entry());
-        q.into(by_bias_move + place.entry());
-        (p_normal + q_u - a * q_normal).into(by_weight + place.entry());
-        q_normal.into(by_weight_move + place.entry());
-        const float share = 1.f / place.sizes.pixels();
-        const Channels by_a = -share * line.weight * q_normal;
-        const Channels mean_e = share * (line.weight * p + move * q);
-        const Channels mean_q = share * line.weight * q;
-        const Channels mean_c = mean_e - a * mean_q;
-        const Channels along =
-            share * (line.weight * (p_normal + q_u) + move * q_normal) + 3.f * a * by_a;
-        const auto finish = [&](int64_t i, const Channels& value, const Channels& by_z,
-                                const Channels& by_dz) {
-            const Channels normal = line.normal(value);
-            const Channels u = line.rate * (taken(own_move, i) - centre_move);
-            const Channels by_move = line.weight * by_dz;
-            const Channels c = line.weight * by_z + move * by_dz - a * by_move + by_a * u;
-            by_dx.put(place, i, own_move, line.rate * (by_move - mean_q + normal * by_a));
-            by_x.put(place, i, own, line.rate * (c - mean_c - normal * along));
-        };
-        place.each_window([&](int64_t from, const int64_t* four) {
-            const Channels quarter = 0.25f * Channels::of(by_y + from);
-            const Channels quarter_move = 0.25f * Channels::of(by_dy + from);
-            for (int i = 0; i < 4; ++i) {
-                const Channels value = taken(own, four[i]);
-                const Channels z = line.z(value);
-                finish(four[i], value, passed(z, quarter), passed(z, quarter_move));
-            }
-        });
-        place.each_left_out([&](int64_t i) { finish(i, taken(own, i), Channels{}, Channels{}); });
     }
 };
 

@@ -14,11 +14,11 @@ struct Images {
     X* values;
 
     // The place's channels of all pixels, side by side in `to`; gives their mean.
-    Channels pack(const Place& place, float* to) const {
+    Together pack(const Place& place, float* to) const {
         const X* first = values + place.pixel(0);
-        Channels sum{};
+        Together sum{};
         for (int64_t i = 0; i < place.sizes.pixels(); ++i) {
-            const Channels value = Channels::of(first + i * place.sizes.channels);
+            const Together value = Together::of(first + i * place.sizes.channels);
             value.into(to + i * STEP);
             sum += value;
         }
@@ -40,7 +40,7 @@ template <class Work>
 int everywhere(const Work& work, int packed, const Sizes& sizes, int64_t threads) {
     const int64_t steps = sizes.channels / STEP;
     bool failed = false;
-#pragma omp parallel for num_threads(int(threads)) schedule(static) reduction(|| : failed)
+#pragma omp parallel for num_threads(int(threads)) schedule(dynamic) reduction(|| : failed)
     for (int64_t i = 0; i < sizes.images * steps; ++i) {
         float* own = scratch.of(packed * sizes.pixels() * STEP);
         if (own) {

@@ -23,55 +23,23 @@ struct InPlace {
 // What the convolution makes of an image.
 struct Convolved {
     const Shape& shape;
-    const Tables& tables;
-    const float *bordered, *weights;  // by output
+    const float *image, *weights;  // frequencies
 
-    Channels pack(const Place& place, float* to) const {
-        Channels sum{};
-        each_lines(shape, [&](int64_t first, int64_t count) {
-            for (int64_t k = 0; k < STEP; k += PANEL) {
-                convolve(bordered, tables, shape, first, count,
-                         weights + (place.channel + k) * shape.patch(), to + first * STEP + k,
-                         STEP);
-            }
-            for (int64_t i = first; i < first + count; ++i) sum += taken(to, i);
+    const float* weights_at(const Place& place) const {
+        return weights + place.channel / STEP * shape.weights();
+    }
+    Together pack(const Place& place, float* to) const {
+        Together sums;
+        with_channels(shape.in,
+                      [&](auto in) { sums = outputs(image, weights_at(place), shape, in, to); });
+        return 1.f / shape.pixels() * sums;
+    }
+    // Adds what derivatives by it, `own`, say.
+    void add(const Place& place, const float* own, float* by_weights, float* by_image) const {
+        with_channels(shape.in, [&](auto in) {
+            add_derivatives(own, image, weights_at(place), shape, in, by_weights, by_image);
         });
-        return 1.f / shape.pixels() * sum;
     }
-};
-
-// Adds derivatives by what the convolution makes, `own`, to those by its weights.
-void add(WeightSums& sums, int64_t share, const Convolved& x, const Place& place,
-         const float* own) {
-    for (int64_t k = 0; k < STEP; k += PANEL) {
-        sums.add(share, x.bordered, x.tables, place.channel + k, own + k, STEP);
-    }
-}
-
-// Derivatives by an image, where they are wanted, else nothing.
-class ByImage {
-   public:
-    static int64_t floats(const Shape& shape, bool wanted) {
-        return wanted ? shape.bordered() + shape.patches() : 0;
-    }
-    ByImage(const Shape& shape, const Tables& tables, float* memory, bool wanted)
-        : shape_(shape), tables_(tables), bordered_(wanted ? memory : nullptr) {
-        if (wanted) border(nullptr, shape, bordered_);
-    }
-    // Adds what derivatives by what the convolution makes, `own`, say.
-    void add(const Place& place, const float* own, const float* by_patch) {
-        if (!bordered_) return;
-        add_input_gradient(own, STEP, STEP, by_patch + place.channel * PANEL, tables_, shape_,
-                           bordered_ + shape_.bordered(), bordered_);
-    }
-    void into(float* images, int64_t image) const {
-        if (bordered_) unborder(bordered_, shape_, images + image * shape_.image());
-    }
-
-   private:
-    const Shape& shape_;
-    const Tables& tables_;
-    float* bordered_;
 };
 
 // Calls each(place) for all channels of an image, some after the other.
@@ -100,17 +68,16 @@ int datm_first_block_forward(const float* images, const float* w, const float* w
                              int64_t count, int64_t height, int64_t width, int64_t in, int64_t out,
                              int64_t padding, int64_t threads) {
     const Shape shape{count, height, width, in, out, padding};
-    const Tables tables(shape);
-    const Memory by_output = weights_by_output(w, shape);
-    if (tables.failed() || !by_output) return 1;
+    const Memory weights = weights_of(w, shape);
+    if (!weights) return 1;
     return typed(half, [&](auto type) {
         using Y = decltype(type);
-        const auto each = [&](int64_t, int64_t image, float* bordered, float* own) {
-            const Convolved x{shape, tables, bordered, by_output.get()};
+        const auto each = [&](int64_t, int64_t number, const Image& image, float* own) {
+            const Convolved x{shape, image.frequencies, weights.get()};
             const Forward<Convolved, Y> work{x, weight, bias, static_cast<Y*>(y), mean, rate};
-            each_place(shape, image, [&](const Place& place) { work.at(place, own); });
+            each_place(shape, number, [&](const Place& place) { work.at(place, own); });
         };
-        return every_image(images, shape, threads, packed(shape), each);
+        return every_image(images, nullptr, shape, threads, packed(shape), each);
     });
 }
 
@@ -121,28 +88,24 @@ int datm_first_block_backward(const float* images, const float* w, const float* 
                               int64_t count, int64_t height, int64_t width, int64_t in, int64_t out,
                               int64_t padding, int64_t threads) {
     const Shape shape{count, height, width, in, out, padding};
-    const Tables tables(shape);
-    const Memory by_output = weights_by_output(w, shape), by_patch = weights_by_patch(w, shape);
+    const Memory weights = weights_of(w, shape);
     WeightSums sums(shape, threads, w_wanted);
-    if (tables.failed() || sums.failed() || !by_output || !by_patch) return 1;
+    if (sums.failed() || !weights) return 1;
     const int failed = typed(half, [&](auto type) {
         using Y = decltype(type);
-        const auto each = [&](int64_t share, int64_t image, float* bordered, float* own) {
-            ByImage by_image(shape, tables, own + packed(shape), images_wanted);
-            const Convolved x{shape, tables, bordered, by_output.get()};
+        const auto each = [&](int64_t share, int64_t number, const Image& image, float* own) {
+            const Convolved x{shape, image.frequencies, weights.get()};
             const Backward<Convolved, InPlace, Y> work{
                 x, mean, rate, weight, bias, static_cast<const Y*>(by_y), {}, by_weight, by_bias};
-            each_place(shape, image, [&](const Place& place) {
+            each_place(shape, number, [&](const Place& place) {
                 work.at(place, own);
-                if (w_wanted) add(sums, share, x, place, own);
-                by_image.add(place, own, by_patch.get());
+                x.add(place, own, sums.at(share, place.channel), image.by_frequencies);
             });
-            by_image.into(by_images, image);
         };
-        const int64_t floats = packed(shape) + ByImage::floats(shape, images_wanted);
-        return every_image(images, shape, threads, floats, each);
+        return every_image(images, images_wanted ? by_images : nullptr, shape, threads,
+                           packed(shape), each);
     });
-    if (w_wanted && !failed) sums.into(by_w);
+    if (!failed) sums.into(by_w);
     return failed;
 }
 
@@ -153,15 +116,13 @@ int datm_first_block_forward_along(const float* images, const float* w, const fl
                                    int64_t count, int64_t height, int64_t width, int64_t in,
                                    int64_t out, int64_t padding, int64_t threads) {
     const Shape shape{count, height, width, in, out, padding};
-    const Tables tables(shape);
-    const Memory by_output = weights_by_output(w, shape);
-    const Memory move_by_output = weights_by_output(w_move, shape);
-    if (tables.failed() || !by_output || !move_by_output) return 1;
+    const Memory weights = weights_of(w, shape), moves = weights_of(w_move, shape);
+    if (!weights || !moves) return 1;
     return typed(half, [&](auto type) {
         using Y = decltype(type);
-        const auto each = [&](int64_t, int64_t image, float* bordered, float* own) {
-            const Convolved x{shape, tables, bordered, by_output.get()};
-            const Convolved dx{shape, tables, bordered, move_by_output.get()};
+        const auto each = [&](int64_t, int64_t number, const Image& image, float* own) {
+            const Convolved x{shape, image.frequencies, weights.get()};
+            const Convolved dx{shape, image.frequencies, moves.get()};
             const ForwardAlong<Convolved, Y> work{x,
                                                   dx,
                                                   weight,
@@ -174,9 +135,9 @@ int datm_first_block_forward_along(const float* images, const float* w, const fl
                                                   rate,
                                                   mean_move,
                                                   overlap};
-            each_place(shape, image, [&](const Place& place) { work.at(place, own); });
+            each_place(shape, number, [&](const Place& place) { work.at(place, own); });
         };
-        return every_image(images, shape, threads, 2 * packed(shape), each);
+        return every_image(images, nullptr, shape, threads, 2 * packed(shape), each);
     });
 }
 
@@ -188,20 +149,14 @@ int datm_first_block_backward_along(
     int64_t half, int64_t images_wanted, int64_t w_wanted, int64_t w_move_wanted, int64_t count,
     int64_t height, int64_t width, int64_t in, int64_t out, int64_t padding, int64_t threads) {
     const Shape shape{count, height, width, in, out, padding};
-    const Tables tables(shape);
-    const Memory by_output = weights_by_output(w, shape), by_patch = weights_by_patch(w, shape);
-    const Memory move_by_output = weights_by_output(w_move, shape);
-    const Memory move_by_patch = weights_by_patch(w_move, shape);
+    const Memory weights = weights_of(w, shape), moves = weights_of(w_move, shape);
     WeightSums sums(shape, threads, w_wanted), move_sums(shape, threads, w_move_wanted);
-    const bool ready = by_output && by_patch && move_by_output && move_by_patch;
-    if (tables.failed() || sums.failed() || move_sums.failed() || !ready) return 1;
+    if (sums.failed() || move_sums.failed() || !weights || !moves) return 1;
     const int failed = typed(half, [&](auto type) {
         using Y = decltype(type);
-        const auto each = [&](int64_t share, int64_t image, float* bordered, float* own) {
-            float* own_move = own + packed(shape);
-            ByImage by_image(shape, tables, own_move + packed(shape), images_wanted);
-            const Convolved x{shape, tables, bordered, by_output.get()};
-            const Convolved dx{shape, tables, bordered, move_by_output.get()};
+        const auto each = [&](int64_t share, int64_t number, const Image& image, float* own) {
+            const Convolved x{shape, image.frequencies, weights.get()};
+            const Convolved dx{shape, image.frequencies, moves.get()};
             const BackwardAlong<Convolved, InPlace, Y> work{x,
                                                             dx,
                                                             mean,
@@ -219,20 +174,20 @@ int datm_first_block_backward_along(
                                                             by_weight_move,
                                                             by_bias,
                                                             by_bias_move};
-            each_place(shape, image, [&](const Place& place) {
+            each_place(shape, number, [&](const Place& place) {
                 work.at(place, own);
-                if (w_wanted) add(sums, share, x, place, own);
-                if (w_move_wanted) add(move_sums, share, x, place, own_move);
-                by_image.add(place, own, by_patch.get());
-                by_image.add(place, own_move, move_by_patch.get());
+                x.add(place, own, sums.at(share, place.channel), image.by_frequencies);
+                dx.add(place, own + packed(shape), move_sums.at(share, place.channel),
+                       image.by_frequencies);
             });
-            by_image.into(by_images, image);
         };
-        const int64_t floats = 2 * packed(shape) + ByImage::floats(shape, images_wanted);
-        return every_image(images, shape, threads, floats, each);
+        return every_image(images, images_wanted ? by_images : nullptr, shape, threads,
+                           2 * packed(shape), each);
     });
-    if (w_wanted && !failed) sums.into(by_w);
-    if (w_move_wanted && !failed) move_sums.into(by_w_move);
+    if (!failed) {
+        sums.into(by_w);
+        move_sums.into(by_w_move);
+    }
     return failed;
 }
 

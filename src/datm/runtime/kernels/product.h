@@ -17,18 +17,10 @@ struct Strided {
     float at(int64_t r, int64_t k) const { return first[r * row + k * step]; }
 };
 
-// Another: where its rows and its columns begin stands in tables.
-struct Gathered {
-    const float* first;
-    const int32_t *rows, *columns;
-    Gathered below(int64_t r) const { return {first, rows + r, columns}; }
-    float at(int64_t r, int64_t k) const { return (first + rows[r])[columns[k]]; }
-};
-
 // c [R x PANEL] = a [R x depth] b [depth x PANEL], or added to c; rows of b and c are b_step and
 // c_row apart.
-template <int R, class Matrix>
-void piece(int64_t depth, const Matrix& a, const float* b, int64_t b_step, float* c, int64_t c_row,
+template <int R>
+void piece(int64_t depth, const Strided& a, const float* b, int64_t b_step, float* c, int64_t c_row,
            bool add) {
     Vector sum[R][2];
     for (int r = 0; r < R; ++r) {
@@ -53,8 +45,8 @@ void piece(int64_t depth, const Matrix& a, const float* b, int64_t b_step, float
     }
 }
 
-template <int R, class Matrix>
-void last_rows(int64_t rows, int64_t depth, const Matrix& a, const float* b, int64_t b_step,
+template <int R>
+void last_rows(int64_t rows, int64_t depth, const Strided& a, const float* b, int64_t b_step,
                float* c, int64_t c_row, bool add) {
     if constexpr (R > 0) {
         if (rows == R) {
@@ -66,9 +58,8 @@ void last_rows(int64_t rows, int64_t depth, const Matrix& a, const float* b, int
 }
 
 // The same for any number of rows.
-template <class Matrix>
-void product(int64_t rows, int64_t depth, const Matrix& a, const float* b, int64_t b_step, float* c,
-             int64_t c_row, bool add) {
+void product(int64_t rows, int64_t depth, const Strided& a, const float* b, int64_t b_step,
+             float* c, int64_t c_row, bool add) {
     int64_t r = 0;
     for (; r + ROWS <= rows; r += ROWS) {
         piece<ROWS>(depth, a.below(r), b, b_step, c + r * c_row, c_row, add);
