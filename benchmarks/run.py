@@ -30,7 +30,7 @@ from speed.records import Records
 from speed.tables import render
 
 from datm.errors import InputError
-from datm.runtime.allocator import keep_freed_memory
+from datm.runtime.allocator import keep_freed_memory, use_huge_pages
 from datm.runtime.device import Runtime, computes_bfloat16
 
 SHARE_OF_MEMORY = 0.92
@@ -146,6 +146,8 @@ def run_here(case: Case, options: argparse.Namespace) -> None:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         resource.setrlimit(resource.RLIMIT_DATA, (int(options.memory), hard))
     kept = case.allocator == "kept" and keep_freed_memory()
+    if case.allocator == "kept":
+        use_huge_pages()
     clock = Clock(options.device, options.repeats, options.seconds)
     print(json.dumps({**measure(case, clock), "keeps_freed_memory": kept}))
 

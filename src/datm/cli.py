@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from datm import __version__
 from datm.errors import InputError
+from datm.runtime.allocator import use_huge_pages
 
 COMMANDS = {
     "recipes": "list the recipes, or show one's settings",
@@ -30,6 +31,7 @@ SHORT = {"evaluate.models": ("--models",), "evaluate.seeds": ("--seeds",)}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's own). Returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    use_huge_pages()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error

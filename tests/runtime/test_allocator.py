@@ -4,8 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from datm.runtime.allocator import HUGE_PAGES
 
 FAULTS = """
 import resource, sys
@@ -54,3 +57,35 @@ def test_gigabytes_are_kept_too() -> None:
     kept, faults = run(3_200_000_000)
     assert kept == "True"
     assert int(faults) < 1000
+
+
+HUGE = """
+import sys
+import torch
+from datm.runtime.allocator import use_huge_pages
+use_huge_pages()
+tensor = torch.ones(10**8 // 4)
+rollup = open("/proc/self/smaps_rollup").read().split()
+print(rollup[rollup.index("AnonHugePages:") + 1])
+"""
+SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not SWITCH.exists() or "[madvise]" not in SWITCH.read_text(),
+    reason="this kernel gives huge pages to everyone or to no one",
+)
+def test_large_tensors_lie_in_huge_pages_unless_the_user_chose_otherwise() -> None:
+    def kilobytes(**environment: str) -> int:
+        chosen = {name: value for name, value in os.environ.items() if name != HUGE_PAGES}
+        result = subprocess.run(
+            [sys.executable, "-c", HUGE],
+            env={**chosen, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(result.stdout)
+
+    assert kilobytes() > 50_000
+    assert kilobytes(**{HUGE_PAGES: "0"}) < 50_000

@@ -1,7 +1,8 @@
-"""Memory that the C library keeps for the next tensor instead of giving it back.
+"""Memory for large tensors: kept for the next one instead of given back, and in huge pages.
 
 glibc maps every block above a few tens of megabytes anew and unmaps it when freed, so that each
-large temporary is paged in again, zeroed, at every inner step.
+large temporary is paged in again, zeroed, at every inner step. And where the kernel gives huge
+pages to those who ask only, PyTorch does so if it is told to.
 """
 
 import ctypes
@@ -11,6 +12,8 @@ from functools import cache
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""The variable that PyTorch reads when it makes the first tensor of 2 MiB or more."""
 NEVER = -1
 """As M_TRIM_THRESHOLD: the free end of the heap is never given back, however large."""
 
@@ -28,6 +31,14 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def use_huge_pages() -> None:
+    """Have PyTorch ask for huge pages, where the user has not said otherwise.
+
+    To be called before there is a large tensor in the process; after that it changes nothing.
+    """
+    os.environ.setdefault(HUGE_PAGES, "1")
 
 
 def _settings_of_the_user() -> bool:

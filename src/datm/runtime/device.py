@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from datm.errors import InputError
-from datm.runtime.allocator import keep_freed_memory
+from datm.runtime.allocator import keep_freed_memory, use_huge_pages
 from datm.runtime.settings import settings
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -45,9 +45,9 @@ class Runtime:
     def torch_device(self) -> torch.device:
         """The device asked for, with this process set up for it.
 
-        That is: large blocks of host memory are reused, and float32 convolutions on a GPU are
-        rounded as `precision` says. Raises InputError where the device does not exist, or not in
-        this precision.
+        That is: large blocks of host memory are reused and in huge pages, and float32 convolutions
+        on a GPU are rounded as `precision` says. Raises InputError where the device does not exist,
+        or not in this precision.
         """
         device, precision = self._device(), self.arithmetic
         if precision == "tf32" and device.type != "cuda":
@@ -56,6 +56,7 @@ class Runtime:
                 " use float32 or bfloat16."
             )
         keep_freed_memory()
+        use_huge_pages()
         if device.type == "cuda":
             round_convolutions(precision)
         return device
