@@ -1,11 +1,7 @@
-// 3x3 convolutions of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016).
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering: see winograd.h.
 //
-// Four by four outputs that lie together, a tile, need 36 products per pair of channels where the
-// plain sum needs 144:
-//     y  = A' [(G w G') . (B' x B)] A      (the convolution; . is a product entry by entry,
-//     dw = G' [(B' x B) . (A dy A')] G      summed over input channels, or over tiles)
-// Each of the 36 entries, a frequency, is a matrix product over channels (or tiles). Tiles go
-// through in blocks small enough that what is transformed never leaves the caches.
+// A frequency is a matrix product over channels (or tiles). Tiles go through in blocks small enough
+// that what is transformed never leaves the caches.
 //
 // Tensors are float32; activations have the channels of a pixel side by side ("channels last").
 // Letters: B images, H x W pixels, C channels in, K channels out, T tiles of a block, F

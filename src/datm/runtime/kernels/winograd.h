@@ -2,8 +2,9 @@
 //
 // Four by four outputs that lie together, a tile, need 36 products per pair of channels where the
 // plain sum needs 144:
-//     y  = A' [(G w G') . (B' x B)] A      (the convolution; . is a product entry by entry,
-//     dw = G' [(B' x B) . (A dy A')] G      summed over input channels, or over tiles)
+//     y  = A' [(G w G') . (B' x B)] A       (. is a product entry by entry, summed over input
+//     dw = G' [(B' x B) . (A dy A')] G      channels for y, over tiles for dw, over output
+//     dx = B [(G w G') . (A dy A')] B'      channels for dx; tiles' dx overlap and add up)
 // Each of the 36 entries is a frequency.
 
 #pragma once
