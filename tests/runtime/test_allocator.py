@@ -30,16 +30,22 @@ GLIBC = pytest.mark.skipif(
 )
 
 
-def run(size: int, **environment: str) -> list[str]:
-    """What `FAULTS` prints: whether memory is kept, and page faults for 4 times `size` bytes."""
+def output(program: str, *arguments: object, **environment: str) -> list[str]:
+    """What a program prints where no one has chosen how pages are made but `environment`."""
+    unset = {name: value for name, value in os.environ.items() if name != HUGE_PAGES}
     result = subprocess.run(
-        [sys.executable, "-c", FAULTS, str(size)],
-        env={**os.environ, **environment},
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env={**unset, **environment},
         capture_output=True,
         text=True,
         check=True,
     )
     return result.stdout.split()
+
+
+def run(size: int, **environment: str) -> list[str]:
+    """What `FAULTS` prints: whether memory is kept, and page faults for 4 times `size` bytes."""
+    return output(FAULTS, size, **environment)
 
 
 @GLIBC
@@ -76,16 +82,7 @@ SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     reason="this kernel gives huge pages to everyone or to no one",
 )
 def test_large_tensors_lie_in_huge_pages_unless_the_user_chose_otherwise() -> None:
-    def kilobytes(**environment: str) -> int:
-        chosen = {name: value for name, value in os.environ.items() if name != HUGE_PAGES}
-        result = subprocess.run(
-            [sys.executable, "-c", HUGE],
-            env={**chosen, **environment},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return int(result.stdout)
-
-    assert kilobytes() > 50_000
-    assert kilobytes(**{HUGE_PAGES: "0"}) < 50_000
+    [kilobytes] = output(HUGE)
+    assert int(kilobytes) > 50_000
+    [kilobytes] = output(HUGE, **{HUGE_PAGES: "0"})
+    assert int(kilobytes) < 50_000
