@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch import library as registry
 
 logger = logging.getLogger("datm")
 
@@ -28,11 +29,11 @@ def operator(name: str, schema: str, fake: Callable[..., Any]) -> Callable[..., 
     """
 
     def register(function: Callable[..., Any]) -> Any:
-        torch.library.define(f"datm::{name}", schema, tags=torch.Tag.pt2_compliant_tag)
-        torch.library.impl(f"datm::{name}", "CPU")(function)
-        torch.library.register_fake(f"datm::{name}")(fake)
+        registry.define(f"datm::{name}", schema, tags=torch.Tag.pt2_compliant_tag)
+        registry.impl(f"datm::{name}", "CPU")(function)
+        registry.register_fake(f"datm::{name}")(fake)
         made = getattr(torch.ops.datm, name).default
-        torch.library.register_vmap(f"datm::{name}", _one_by_one(made))
+        registry.register_vmap(f"datm::{name}", _one_by_one(made))
         return made
 
     return register
