@@ -13,7 +13,7 @@ from datm.distillation.initial import check_ipc, earlier_set
 from datm.distillation.segments import check_flip
 from datm.errors import InputError
 from datm.evaluation.made import CHOSEN
-from datm.matching import make_distance
+from datm.matching import last_epoch, make_distance
 from datm.networks import Network, make_network
 from datm.runtime.files import read_json
 from datm.runtime.logs import Console
@@ -142,7 +142,7 @@ def check_teaching(recipe: "Recipe") -> None:
 def check_window(recipe: "Recipe", epochs: int, where: str) -> None:
     """Teachers of `epochs` epochs hold every segment that may be drawn."""
     match = recipe.distill.match
-    last = match.last_upper - 1 + match.teacher_epochs
+    last = last_epoch(match)
     if last > epochs:
         raise InputError(
             f"match.last_upper: {match.last_upper} asks for segments up to epoch {last}, but "

@@ -85,6 +85,13 @@ def test_the_share_is_spread_evenly(share: float, since: int, expected: list[int
     assert [i for i in range(8) if on_real_images(config, i)] == expected
 
 
+def test_where_no_student_follows_teachers_their_epochs_do_not_matter(
+    digits: DataSet, teachers: Trajectories
+) -> None:
+    beyond = replace(ALL, last_upper=10 * teachers.epochs)
+    distill(digits, teachers, replace(DISTILL, match=beyond, iterations=1))
+
+
 def test_the_others_follow_teachers_as_ever(
     digits: DataSet, teachers: Trajectories, tmp_path: Path
 ) -> None:

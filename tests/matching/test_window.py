@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from datm.matching import MatchConfig, Segment, draw_segment, upper_epoch
+from datm.matching import MatchConfig, Segment, draw_segment, last_epoch, upper_epoch
 from datm.runtime.seeds import generator
 
 
@@ -35,6 +35,16 @@ def test_upper_epoch_is_the_floor_of_the_line(first: int, last: int, expansion: 
 def test_without_first_bound_or_expansion_the_bound_is_the_last(settings: dict[str, int]) -> None:
     config = MatchConfig(last_upper=12, **settings)
     assert {upper_epoch(config, n) for n in (0, 1, 49, 50)} == {12}
+
+
+def test_the_last_epoch_is_where_the_latest_segment_ends() -> None:
+    assert last_epoch(MatchConfig(last_upper=5, teacher_epochs=1)) == 5
+    assert last_epoch(MatchConfig(last_upper=5, teacher_epochs=3, data_share=0.9)) == 7
+
+
+def test_without_segments_there_is_no_last_epoch() -> None:
+    assert last_epoch(MatchConfig(data_share=1)) == 0
+    assert last_epoch(MatchConfig(last_upper=5, data_share=1, data_from=1)) == 6
 
 
 def test_segments_are_uniform_over_teachers_and_the_window() -> None:

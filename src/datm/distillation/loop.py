@@ -24,7 +24,7 @@ from datm.distillation.job import Job
 from datm.distillation.segments import check_flip
 from datm.distillation.state import State, load_state, save_state
 from datm.errors import InputError
-from datm.matching import MatchGradient, upper_epoch
+from datm.matching import MatchGradient, last_epoch, upper_epoch
 from datm.runtime.device import Runtime
 from datm.runtime.files import save_tensors, writable_folder
 from datm.runtime.logs import QUIET, Console
@@ -82,7 +82,7 @@ def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> N
             )
     if not len(trajectories):
         raise InputError(f"{trajectories.path}: no teacher is finished; run `datm teach` first.")
-    needed = config.match.last_upper - 1 + config.match.teacher_epochs
+    needed = last_epoch(config.match)
     if needed > trajectories.epochs:
         raise InputError(
             f"match.last_upper: segments end at epoch {needed}, but the teachers in"

@@ -7,7 +7,7 @@ from datm.matching.gradient import match_gradient
 from datm.matching.objective import soft_cross_entropy, student_loss
 from datm.matching.problem import Augment, MatchGradient
 from datm.matching.student import Student
-from datm.matching.window import Segment, draw_segment, on_real_images, upper_epoch
+from datm.matching.window import Segment, draw_segment, last_epoch, on_real_images, upper_epoch
 
 __all__ = [
     "Augment",
@@ -19,6 +19,7 @@ __all__ = [
     "Span",
     "Student",
     "draw_segment",
+    "last_epoch",
     "make_distance",
     "match_gradient",
     "matching_loss",

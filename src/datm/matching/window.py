@@ -38,6 +38,13 @@ def on_real_images(config: MatchConfig, iteration: int) -> bool:
     return math.floor((since + 1) * config.data_share) > math.floor(since * config.data_share)
 
 
+def last_epoch(config: MatchConfig) -> int:
+    """Where the latest segment that may be drawn ends; 0 where no student follows teachers."""
+    if config.data_share == 1 and not config.data_from:
+        return 0
+    return config.last_upper - 1 + config.teacher_epochs
+
+
 def draw_segment(
     config: MatchConfig, iteration: int, teachers: int, generator: torch.Generator
 ) -> Segment:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from datm.matching import last_epoch
 from datm.planning import memory
 from datm.planning.measure import Costs
 from datm.planning.memory import Phase
@@ -134,11 +135,11 @@ def _levers(recipe: "Recipe", stage: str) -> list[tuple[str, "Recipe"]]:
     teachers = min(FEW_TEACHERS, max(1, config.teachers // 2))
     iterations = min(FEW_ITERATIONS, max(1, distil.iterations // 2))
     epochs = max(1, full.full_epochs // 4)
-    last = distil.match.last_upper - 1 + distil.match.teacher_epochs
+    last = last_epoch(distil.match)
     if stage == "teach":
         fewer = replace(config, teachers=teachers)
         found = [(f"--teach.teachers {teachers}", replace(recipe, teach=fewer))]
-        if last < config.epochs:
+        if 0 < last < config.epochs:
             text = f"--teach.epochs {last}, where the last segment ends,"
             found.append((text, replace(recipe, teach=replace(config, epochs=last))))
         return found
