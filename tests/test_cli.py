@@ -129,6 +129,23 @@ def test_a_misspelt_override(refused: Refusal, option: str, sentence: str) -> No
     assert sentence in refused("run", "digits", option)
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "theirs"),
+    [
+        ("evaluate", "--trajectories=t", "`datm run`, `datm distill`, `datm plan`"),
+        ("distill", "--distilled=d", "`datm run`, `datm evaluate`"),
+        ("report", "--json", "`datm plan`"),
+    ],
+)
+def test_an_option_of_other_commands(
+    refused: Refusal, command: str, option: str, theirs: str
+) -> None:
+    name = option.partition("=")[0]
+    assert refused(command, "digits", option) == (
+        f"{name}: is an option of {theirs}, not of `datm {command}`; leave it out."
+    )
+
+
 def test_options_given_twice(refused: Refusal) -> None:
     assert (
         refused("run", "digits", "--ipc", "3", "--ipc=3") == "--ipc: is given twice; give it once."

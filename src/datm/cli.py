@@ -24,6 +24,12 @@ COMMANDS = {
     "evaluate": "train fresh networks on the distilled set, random images and all images",
     "report": "write report.html from what a run folder holds",
 }
+# the options that only some of the commands have
+ONLY = {
+    "trajectories": ("run", "distill", "plan"),
+    "distilled": ("run", "evaluate"),
+    "json": ("plan",),
+}
 # what `datm evaluate` may call two of its settings
 SHORT = {"evaluate.models": ("--models",), "evaluate.seeds": ("--seeds",)}
 
@@ -209,11 +215,11 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         help="few images, teachers, epochs and iterations: does it work here? about a minute a "
         "stage, in runs/<name>-smoke",
     )
-    if command in ("run", "distill", "plan"):
+    if command in ONLY["trajectories"]:
         add("--trajectories", action=_Once, metavar="DIR", help="use the teachers in this folder")
-    if command in ("run", "evaluate"):
+    if command in ONLY["distilled"]:
         add("--distilled", action=_Once, metavar="DIR", help="use the distilled set in this folder")
-    if command == "plan":
+    if command in ONLY["json"]:
         add("--json", action="store_true", help="print JSON; seconds and bytes")
     _add_settings(parser, command)
 
@@ -251,6 +257,9 @@ def _unexpected(argument: str, command: str | None, options: argparse.Namespace)
     if not argument.startswith("--"):
         return f"{argument!r}: there is no place for it; `datm {command} --help` shows how."
     name = argument[2:].partition("=")[0]
+    if command and name in ONLY:
+        theirs = ", ".join(f"`datm {other}`" for other in ONLY[name])
+        return f"--{name}: is an option of {theirs}, not of `datm {command}`; leave it out."
     others = [key for key in vars(options) if not key.startswith("=") and key != "recipe"]
     if command in (None, "recipes", "report"):
         prog = f"datm {command}" if command else "datm"
