@@ -130,3 +130,14 @@ def test_the_longest_stage_is_named_with_what_would_shorten_it(
     for words in ("--precision bfloat16", "a GPU"):
         assert words in text
     assert ("--trajectories" in text) == (stage == "teach")
+
+
+@pytest.mark.parametrize("share", ["0", "1"])
+def test_epochs_after_the_last_segment_are_named_where_there_are_segments(share: str) -> None:
+    seldom = {"distill.iterations": "1", "evaluate.full_epochs": "1", "match.data_share": share}
+    outline = outline_of(load_config("cifar10-ipc10", {**seldom, "device": "cpu"}))
+    costs = costs_of(outline, seconds=0.1)
+    needed = needs_of(outline, {CONVNET_3: PARAMETERS}, costs, BASE, False)
+    text = " ".join(hints(outline, needed, costs))
+    assert "for teach." in text
+    assert ("where the last segment ends" in text) == (share == "0")
