@@ -7,7 +7,7 @@ import pytest
 from datm.errors import InputError
 from datm.planning.measure import Costs, measure
 from datm.planning.outline import Kind, Step
-from datm.planning.probe import Cost, Order
+from datm.planning.probe import Bench, Cost, Order
 from datm.runtime.device import Runtime
 from datm.runtime.logs import QUIET
 
@@ -69,6 +69,15 @@ def test_a_real_measurement_grows_with_the_batch() -> None:
     assert few.bytes > 64 * 64 * 32 * 32 * 4  # the first block's output, at least
     assert many.bytes / few.bytes == pytest.approx(4, rel=0.25)
     assert 0 < few.quickest <= few.seconds
+
+
+def test_the_quickest_of_two_repeats_is_never_above_their_median(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(order_of())
+    monkeypatch.setattr(bench, "repeated", lambda *_: [1000.0])
+    seconds, quickest, *_ = bench.take(lambda _: None, "gradient", 1)
+    assert quickest < 1 < seconds < 1000
 
 
 def test_too_large_a_step_is_taken_on_fewer_images() -> None:

@@ -158,7 +158,9 @@ class Bench:
             one = self.memory.peak() - before
             peak, more = one, max(0, (peak - one) // (inner - 1))
         taken = self.repeated(call, second / inner, self.order.inner_steps if match else 1)
-        seconds = statistics.median([*taken, second / inner] if len(taken) < 2 else taken)
+        if len(taken) < 2:
+            taken.append(second / inner)
+        seconds = statistics.median(taken)
         return seconds, min(taken), max(0.0, first - inner * seconds), max(0, peak), more
 
     def repeated(self, call: Call, known: float, most: int) -> list[float]:
