@@ -23,6 +23,9 @@ from datm.runtime.first_block import begin, begin_along, can_begin
 
 Norm = Literal["instance", "batch", "group", "layer", "none"]
 Pooling = Literal["average", "max", "none"]
+Parameters = list[Tensor]
+"""Of the network, in the layout's order."""
+
 EPSILON = 1e-5
 GROUPS = 4
 
@@ -113,68 +116,75 @@ class ConvNet:
     def __call__(
         self, params: Tensor, images: Tensor, statistics: Statistics | None = None
     ) -> Tensor:
-        return self._rest(params, *self._begun(params, images), statistics)
+        return self._scores(self.layout.unflatten(params), images, statistics)
 
     def features(self, params: Tensor, images: Tensor) -> Tensor:
-        return self._blocks(params, *self._begun(params, images))
+        own = self.layout.unflatten(params)
+        return self._blocks(own, *self._begun(own, images))
 
     def statistics(self, params: Tensor, images: Tensor) -> Statistics:
         recorded: Statistics = []
         if self.norm == "batch":
-            self._blocks(params, *self._begun(params, images), record=recorded)
+            own = self.layout.unflatten(params)
+            self._blocks(own, *self._begun(own, images), record=recorded)
         return recorded
 
     def derivative(
         self, params: Tensor, images: Tensor, direction: Tensor
     ) -> tuple[Tensor, Tensor]:
+        own, moves = self.layout.unflatten(params), self.layout.unflatten(direction)
         # Forward mode would not see that the images stay, and convolve zeros as well.
-        x, dx, done = self._begun_along(params, direction, images)
+        x, dx, done = self._begun_along(own, moves, images)
         if self._in_one_pass(images):
-            return self._rest_along(params, direction, x, dx, done)
+            return self._rest_along(own, moves, x, dx, done)
 
-        def rest(params: Tensor, x: Tensor) -> Tensor:
-            return self._rest(params, x, done)
+        def rest(own: Parameters, x: Tensor) -> Tensor:
+            return self._rest(own, x, done)
 
-        scores, change = torch.func.jvp(rest, (params, x), (direction, dx))[:2]
+        scores, change = torch.func.jvp(rest, (own, x), (moves, dx))[:2]
         return scores, change
 
-    def _stem(self, params: Tensor, images: Tensor) -> Tensor:
-        """The first convolution."""
-        weight, bias = self.layout.unflatten(params)[:2]
-        return self._convolve(images, weight, bias, self._first_padding)
+    # All of these take the parameters as tensors: taken apart once, their derivatives are put
+    # together once.
 
-    def _begun(self, params: Tensor, images: Tensor) -> tuple[Tensor, int]:
+    def _scores(self, own: Parameters, images: Tensor, statistics: Statistics | None) -> Tensor:
+        return self._rest(own, *self._begun(own, images), statistics)
+
+    def _stem(self, own: Parameters, images: Tensor) -> Tensor:
+        """The first convolution."""
+        return self._convolve(images, own[0], own[1], self._first_padding)
+
+    def _begun(self, own: Parameters, images: Tensor) -> tuple[Tensor, int]:
         """What the stem makes, and 0; or what the first block makes, and 1, in one pass."""
         if not self._begins_in_one_pass(images):
-            return self._stem(params, images), 0
-        kernel, _, *others = self.layout.unflatten(params)[:4]
+            return self._stem(own, images), 0
+        kernel, _, *others = own[:4]
         given = self._as_convolved(images), self._as_convolved(kernel), *others
         return begin(*given, self._first_padding, self._rounded_after(0)), 1
 
     def _rest(
-        self, params: Tensor, x: Tensor, done: int, statistics: Statistics | None = None
+        self, own: Parameters, x: Tensor, done: int, statistics: Statistics | None = None
     ) -> Tensor:
         """Class scores [B, K] from what `_begun` gives."""
-        weight, bias = self.layout.unflatten(params)[-2:]
-        return F.linear(self._blocks(params, x, done, statistics), weight, bias)
+        return F.linear(self._blocks(own, x, done, statistics), *own[-2:])
 
     def _blocks(
         self,
-        params: Tensor,
+        own: Parameters,
         x: Tensor,
         done: int,
         statistics: Statistics | None = None,
         record: Statistics | None = None,
     ) -> Tensor:
         """Features [B, F] from what `_begun` gives; statistics used are added to `record`."""
-        parameters = iter(self.layout.unflatten(params)[4 if done else 2 :])
+        parameters = iter(own[4 if done else 2 :])
         for block in range(done, self.depth):
             if block > 0:
                 x = self._convolve(x, next(parameters), next(parameters), 1)
             if self._in_one_pass(x):
                 x = activate(x, next(parameters), next(parameters), self._rounded_after(block))
                 continue
-            x = x.to(params.dtype)
+            x = x.to(own[0].dtype)
             if self.norm != "none":
                 given = statistics[block] if statistics and self.norm == "batch" else None
                 used = given or _statistics(x, self.norm)
@@ -187,24 +197,22 @@ class ConvNet:
         return x.flatten(1)
 
     def _begun_along(
-        self, params: Tensor, direction: Tensor, images: Tensor
+        self, own: Parameters, moves: Parameters, images: Tensor
     ) -> tuple[Tensor, Tensor, int]:
-        """What `_begun` gives, with its derivative along `direction` second."""
-        # The stem is linear in its parameters, so its derivative is the stem at `direction`.
+        """What `_begun` gives, with its derivative along `moves` second."""
+        # The stem is linear in its parameters, so its derivative is the stem at `moves`.
         if not self._begins_in_one_pass(images):
-            return self._stem(params, images), self._stem(direction, images), 0
-        tensors = zip(self.layout.unflatten(params), self.layout.unflatten(direction), strict=True)
-        kernels, _, weights, biases = list(tensors)[:4]
+            return self._stem(own, images), self._stem(moves, images), 0
+        kernels, _, weights, biases = list(zip(own, moves, strict=True))[:4]
         given = map(self._as_convolved, (images, *kernels))
         rounded = self._rounded_after(0)
         return *begin_along(*given, *weights, *biases, self._first_padding, rounded), 1
 
     def _rest_along(
-        self, params: Tensor, direction: Tensor, x: Tensor, dx: Tensor, done: int
+        self, own: Parameters, moves: Parameters, x: Tensor, dx: Tensor, done: int
     ) -> tuple[Tensor, Tensor]:
         """`_rest` and its derivative, by the rules of differentiation instead of forward mode: for
         blocks in one pass."""
-        own, moves = self.layout.unflatten(params), self.layout.unflatten(direction)
         parameters = iter(list(zip(own, moves, strict=True))[4 if done else 2 :])
         for block in range(done, self.depth):
             if block > 0:
