@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import torch
 from speed.baselines import Segment, error
-from torch._dynamo.utils import counters
 
 from datm.evaluation.train import Protocol, train_networks
 from datm.matching import Student, student_loss
 from datm.networks import Network, Predictor
+from datm.runtime.capturing import recording_failures
 from datm.runtime.seeds import generator
 from gpu.problems import STRATEGY, Place, Problem, random_problem
 
@@ -44,9 +44,9 @@ def check(place: Place) -> bool:
             right &= judged(f"{title}, trained", difference, most)
         for turn, difference in enumerate(scored(place, network)):
             right &= judged(f"{precision}, turn {turn}, scores", difference, most)
-    skips = counters["inductor"]["cudagraph_skips"]
-    print(f"functions that were not captured as CUDA graphs: {skips}", flush=True)
-    right &= not skips
+    failures = recording_failures()
+    print(f"failures to record a CUDA graph: {failures}", flush=True)
+    right &= not failures
     print("all right" if right else "NOT right: see above", flush=True)
     return right
 

@@ -43,23 +43,33 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
             augmented = problem.augmented(block, raw)
         images = augmented.detach()
         by_augmented, by_logits = torch.empty_like(images), torch.empty_like(logits)
-        for step in reversed(block):
-            direction = _entered(direction, outer, ends, step + 1 - first)
-            k = step - block.start
-            inputs = thetas.pop(), images.select(-5, k), logits.select(-3, k), direction
-            if through_parameters:
-                h, by_params, by_step_images, by_step_logits = problem.student.adjoint(*inputs)
-                direction = direction - alpha * by_params
-            else:
-                h, by_step_images, by_step_logits = problem.student.adjoint_of_data(*inputs)
-            by_augmented.select(-5, k).copy_(by_step_images)
-            by_logits.select(-3, k).copy_(by_step_logits)
+        for part in reversed(_parts(block, [first + end for end in ends])):
+            direction = _entered(direction, outer, ends, part.stop - first)
+            own = slice(part.start - block.start, part.stop - block.start)
+            direction, by_part, by_part_logits, h = problem.student.retreat(
+                thetas[part.start - first :],
+                images[..., own, :, :, :, :],
+                logits[..., own, :, :],
+                direction,
+                alpha,
+                through_parameters,
+            )
+            del thetas[part.start - first :]
+            by_augmented[..., own, :, :, :, :].copy_(by_part)
+            by_logits[..., own, :, :].copy_(by_part_logits)
             step_size_grad -= h
         # Augmentation is pulled back by itself, so that the compiled step never sees its kinds.
         (by_raw,) = torch.autograd.grad(augmented, raw, by_augmented)
         _add_rows(images_grad, rows, -alpha * by_raw)
         _add_rows(logits_grad, rows, -alpha * by_logits)
-        del raw, augmented, images, by_augmented, by_raw  # before the next block's are made
+        del (
+            raw,
+            augmented,
+            images,
+            by_augmented,
+            by_part,
+            by_raw,
+        )  # before the next block's are made
     return MatchGradient(loss, images_grad, logits_grad, step_size_grad, student)
 
 
@@ -69,12 +79,16 @@ def _forward(problem: Problem) -> list[Tensor]:
     for block in problem.blocks(0, problem.steps):
         rows = problem.batches[..., block.start : block.stop, :]
         images, logits = problem.augmented(block, problem.images[rows]), problem.logits[rows]
-        for step, *own in zip(block, images.unbind(-5), logits.unbind(-3), strict=True):
-            gradient, _ = problem.student.gradient(thetas[-1], *own)
-            thetas.append(thetas[-1] - problem.step_size * gradient)
-            if step < problem.first:
-                del thetas[0]
+        thetas += problem.student.advance(thetas[-1], images, logits, problem.step_size)
+        del thetas[: max(0, min(block.stop, problem.first) - block.start)]
     return thetas
+
+
+def _parts(block: range, ends: list[int]) -> list[range]:
+    """The block, or its steps one by one where students end on the way."""
+    if any(block.start < end < block.stop for end in ends):
+        return [range(step, step + 1) for step in block]
+    return [block]
 
 
 def _at(thetas: list[Tensor], ends: list[int]) -> Tensor:

@@ -1,15 +1,17 @@
 """The two derivatives of one inner step that training and matching are made of.
 
-Shapes: P parameters, B batch, c channels, H height, W width, K classes, G students side by side.
+Shapes: P parameters, B batch, c channels, H height, W width, K classes, G students side by side,
+n steps one after the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from datm.matching.objective import NetworkLoss, StudentLoss
+from datm.runtime.capturing import captured, kept
 from datm.runtime.compiling import compiled
 
 
@@ -39,10 +41,17 @@ class Student:
             derivative = torch.func.grad_and_value(slope, argnums=(1, 2))
             return derivative(params, images, logits, direction)
 
-        wrap = compiled if compile else _eager
-        self._gradient = _SideBySide(gradient, wrap)
-        self._adjoint = _SideBySide(adjoint, wrap)
-        self._adjoint_of_data = _SideBySide(adjoint_of_data, wrap)
+        wrap = compiled if compile else _as_it_is
+        self._one_gradient = _SideBySide(gradient, wrap)
+        self._one_adjoint = _SideBySide(adjoint, wrap)
+        self._one_adjoint_of_data = _SideBySide(adjoint_of_data, wrap)
+        replayed = captured if compile else _as_it_is
+        self._gradient = replayed(self._one_gradient)
+        self._adjoint = replayed(self._one_adjoint)
+        self._adjoint_of_data = replayed(self._one_adjoint_of_data)
+        self._advance = replayed(self._advance_plainly)
+        self._retreat = replayed(self._retreat_plainly)
+        self._retreat_to_data = replayed(self._retreat_to_data_plainly)
 
     def __call__(self, params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
         return self.loss(params, images, logits)
@@ -69,6 +78,80 @@ class Student:
         """(h, dh/dimages, dh/dlogits): `adjoint` where the parameters' share is not wanted."""
         (by_images, by_logits), h = self._adjoint_of_data(params, images, logits, direction)
         return h, by_images, by_logits
+
+    def advance(
+        self, params: Tensor, images: Tensor, logits: Tensor, step_size: Tensor
+    ) -> list[Tensor]:
+        """Parameters [..., P] after each of n steps, theta_{i+1} = theta_i - step_size g_i.
+
+        params [..., P] before them; images [..., n, B, c, H, W]; logits [..., n, B, K]. Unlike
+        other results these are the caller's to keep.
+        """
+        places: list[Tensor] = self._advance(params, images, logits, step_size)
+        return kept(places)
+
+    def retreat(
+        self,
+        places: Sequence[Tensor],
+        images: Tensor,
+        logits: Tensor,
+        direction: Tensor,
+        step_size: Tensor,
+        through_parameters: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The way back through n steps: (lambda_0, sums of h's derivatives, sum of h).
+
+        places: theta_0 .. theta_{n-1}, each [..., P], before each step; direction: lambda_n
+        [..., P]; images and logits as in `advance`. Of every step h_i = <g_i, lambda_{i+1}> and
+        lambda_i = lambda_{i+1} - step_size dh_i/dtheta; without `through_parameters` lambda stays.
+        Gives lambda_0 [..., P], dh_i/dimages and dh_i/dlogits of every step, of their shapes, and
+        the sum of all h_i [...].
+        """
+        back = self._retreat if through_parameters else self._retreat_to_data
+        lambda_0, by_images, by_logits, total = back(
+            list(places), images, logits, direction, step_size
+        )
+        return lambda_0, by_images, by_logits, total
+
+    @torch.no_grad()
+    def _advance_plainly(
+        self, params: Tensor, images: Tensor, logits: Tensor, step_size: Tensor
+    ) -> list[Tensor]:
+        places = [params]
+        for own in zip(images.unbind(-5), logits.unbind(-3), strict=True):
+            gradient, _ = self._one_gradient(places[-1], *own)
+            places.append(places[-1] - step_size * gradient)
+        return places[1:]
+
+    def _retreat_plainly(self, *given: Any) -> tuple[Tensor, ...]:
+        return self._back(True, *given)
+
+    def _retreat_to_data_plainly(self, *given: Any) -> tuple[Tensor, ...]:
+        return self._back(False, *given)
+
+    @torch.no_grad()
+    def _back(
+        self,
+        through_parameters: bool,
+        places: list[Tensor],
+        images: Tensor,
+        logits: Tensor,
+        direction: Tensor,
+        step_size: Tensor,
+    ) -> tuple[Tensor, ...]:
+        by_images, by_logits = torch.empty_like(images), torch.empty_like(logits)
+        total = step_size.new_zeros(direction.shape[:-1])
+        for k in reversed(range(len(places))):
+            inputs = places[k], images.select(-5, k), logits.select(-3, k), direction
+            if through_parameters:
+                (by_params, by_own, by_own_logits), h = self._one_adjoint(*inputs)
+                direction = direction - step_size * by_params
+            else:
+                (by_own, by_own_logits), h = self._one_adjoint_of_data(*inputs)
+            by_images.select(-5, k).copy_(by_own)
+            by_logits.select(-3, k).copy_(by_own_logits)
+            total = total + h
+        return direction, by_images, by_logits, total
 
 
 Adjoint = tuple[tuple[Tensor, Tensor, Tensor], Tensor]
@@ -130,5 +213,5 @@ def _slope(loss: StudentLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tens
     return slope
 
 
-def _eager(function: Function) -> Function:
+def _as_it_is(function: Function) -> Function:
     return function

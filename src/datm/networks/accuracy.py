@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from datm.networks.functional import Network
+from datm.runtime.capturing import captured
 from datm.runtime.compiling import compiled
 from datm.runtime.seeds import generator
 
@@ -26,7 +27,7 @@ class Predictor:
     def __init__(self, network: Network, compile: bool = False) -> None:
         self.network = network
         self._static = compile
-        self._forward = compiled(network.__call__) if compile else network.__call__
+        self._forward = captured(compiled(network.__call__)) if compile else network.__call__
 
     @torch.no_grad()
     def scores(self, params: Tensor, images: Tensor, reference: Tensor) -> Tensor:
@@ -35,16 +36,16 @@ class Predictor:
         Batch-normalised layers use their statistics over `reference`, the images that the network
         was trained on (a sample of them, if many), never those of the images being judged.
         """
-        statistics = None
+        statistics = []
         # Asked of a few images first: most networks need none, and so no sample.
         if self.network.statistics(params, reference[:2]):
-            statistics = self.network.statistics(params, _sample(reference))
+            statistics = [self.network.statistics(params, _sample(reference))]
         parts = []
         for chunk in torch.split(images, CHUNK):
             missing = chunk_of(len(images), self._static) - len(chunk)
             padded = torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
-            # Cloned: on a GPU the next call of any compiled function overwrites the scores.
-            parts.append(self._forward(params, padded, statistics)[: len(chunk)].clone())
+            # Cloned: on a GPU the next call of any captured function overwrites the scores.
+            parts.append(self._forward(params, padded, *statistics)[: len(chunk)].clone())
         return torch.cat(parts)
 
     def accuracy(

@@ -10,6 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SPLIT, FEW_SCORES = 16, 2**14
+"""Parts of a sum of products that a GPU makes at once, for as few results as these."""
+GPU_CHANNELS = 8
+"""Side by side: 16 bytes of bfloat16, as a GPU's kernels load them."""
+
 
 def moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and (population) variance of x over those axes, which stay as ones.
@@ -64,6 +69,36 @@ def normalise(
         scale = weight * scale
     shift = -mean * scale if bias is None else bias - mean * scale
     return x * scale + shift
+
+
+def compiled_for_gpu(x: Tensor) -> bool:
+    """Whether what is being done to x is being compiled, for a GPU."""
+    return torch.compiler.is_compiling() and x.is_cuda
+
+
+def as_gpus_convolve(x: Tensor) -> Tensor:
+    """Images or a kernel [B, C, H, W], channels last, few channels filled up with zeros.
+
+    cuDNN has no kernels for 3 channels side by side: it would put them into 8 itself, and into
+    another order and back, in seven kernels a convolution.
+    """
+    if x.shape[1] < GPU_CHANNELS:
+        x = F.pad(x, (0, 0, 0, 0, 0, GPU_CHANNELS - x.shape[1]))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[B, K] of features [B, F], weight [K, F] and bias [K].
+
+    Few results of long sums would be the work of one processor of a GPU's 132: the sums are split.
+    """
+    (b, f), k = features.shape, len(weight)
+    if not compiled_for_gpu(features) or b * k > FEW_SCORES or f % SPLIT:
+        return F.linear(features, weight, bias)
+    left = features.view(b, SPLIT, -1).transpose(0, 1)
+    right = weight.view(k, SPLIT, -1).permute(1, 2, 0)
+    scores = torch.bmm(left, right).sum(0)
+    return scores if bias is None else scores + bias
 
 
 def max_pool(x: Tensor, kernel: int, stride: int, padding: int = 0) -> Tensor:

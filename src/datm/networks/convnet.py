@@ -15,8 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datm.errors import InputError
-from datm.networks.arithmetic import batch_moments, group_moments, max_pool, normalise
+from datm.networks.arithmetic import (
+    as_gpus_convolve,
+    batch_moments,
+    compiled_for_gpu,
+    group_moments,
+    linear,
+    max_pool,
+    normalise,
+)
 from datm.networks.functional import Layout, Statistics
+from datm.networks.patches import MOST_CHANNELS, convolve_patches, patches
 from datm.runtime.activations import activate, activate_along, can_activate
 from datm.runtime.device import Precision
 from datm.runtime.first_block import begin, begin_along, can_begin
@@ -28,6 +37,8 @@ Parameters = list[Tensor]
 
 EPSILON = 1e-5
 GROUPS = 4
+FEW_IMAGES = 256
+"""So many leave a GPU idle: they and their derivatives are convolved together."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,17 @@ class ConvNet:
         grown = 2 * (self._first_padding - 1)
         halvings = 0 if self.pooling == "none" else self.depth
         return (self.shape[1] + grown) >> halvings, (self.shape[2] + grown) >> halvings
+
+    @property
+    def _sizes(self) -> list[tuple[int, int]]:
+        """What the convolutions make, (height, width) block by block."""
+        grown = 2 * (self._first_padding - 1)
+        shift = 0 if self.pooling == "none" else 1
+        _, height, width = self.shape
+        return [
+            ((height + grown) >> shift * block, (width + grown) >> shift * block)
+            for block in range(self.depth)
+        ]
 
     @property
     def layout(self) -> Layout:
@@ -150,14 +172,25 @@ class ConvNet:
     def _scores(self, own: Parameters, images: Tensor, statistics: Statistics | None) -> Tensor:
         return self._rest(own, *self._begun(own, images), statistics)
 
-    def _stem(self, own: Parameters, images: Tensor) -> Tensor:
+    def _prepared(self, images: Tensor) -> Tensor:
+        """What the stem convolves: images [B, c, H, W], or of few channels patches [B, n, ...]."""
+        few = self.shape[0] <= MOST_CHANNELS and self.precision == "bfloat16"
+        if few and compiled_for_gpu(images):
+            return patches(images, self._first_padding, torch.bfloat16)
+        return images
+
+    def _stem(self, own: Parameters, prepared: Tensor) -> Tensor:
         """The first convolution."""
-        return self._convolve(images, own[0], own[1], self._first_padding)
+        kernel, bias = own[:2]
+        if prepared.ndim == 4:
+            return self._convolve(prepared, kernel, bias, self._first_padding)
+        x = convolve_patches(prepared, kernel.bfloat16(), self._sizes[0])
+        return self._biased(x, bias)
 
     def _begun(self, own: Parameters, images: Tensor) -> tuple[Tensor, int]:
         """What the stem makes, and 0; or what the first block makes, and 1, in one pass."""
         if not self._begins_in_one_pass(images):
-            return self._stem(own, images), 0
+            return self._stem(own, self._prepared(images)), 0
         kernel, _, *others = own[:4]
         given = self._as_convolved(images), self._as_convolved(kernel), *others
         return begin(*given, self._first_padding, self._rounded_after(0)), 1
@@ -166,7 +199,7 @@ class ConvNet:
         self, own: Parameters, x: Tensor, done: int, statistics: Statistics | None = None
     ) -> Tensor:
         """Class scores [B, K] from what `_begun` gives."""
-        return F.linear(self._blocks(own, x, done, statistics), *own[-2:])
+        return linear(self._blocks(own, x, done, statistics), *own[-2:])
 
     def _blocks(
         self,
@@ -202,7 +235,8 @@ class ConvNet:
         """What `_begun` gives, with its derivative along `moves` second."""
         # The stem is linear in its parameters, so its derivative is the stem at `moves`.
         if not self._begins_in_one_pass(images):
-            return self._stem(own, images), self._stem(moves, images), 0
+            prepared = self._prepared(images)
+            return self._stem(own, prepared), self._stem(moves, prepared), 0
         kernels, _, weights, biases = list(zip(own, moves, strict=True))[:4]
         given = map(self._as_convolved, (images, *kernels))
         rounded = self._rounded_after(0)
@@ -218,18 +252,21 @@ class ConvNet:
             if block > 0:
                 (weight, move), (bias, _) = next(parameters), next(parameters)
                 along_weight = self._convolve(x, move, bias, 1)
-                x, dx = self._convolve(x, weight, bias, 1), self._convolve(dx, weight, bias, 1)
+                if compiled_for_gpu(x) and len(x) <= FEW_IMAGES:
+                    x, dx = self._convolve(torch.cat([x, dx]), weight, bias, 1).chunk(2)
+                else:
+                    x, dx = self._convolve(x, weight, bias, 1), self._convolve(dx, weight, bias, 1)
                 dx = dx + along_weight
             both = *next(parameters), *next(parameters)
             x, dx = activate_along(x, dx, *both, self._rounded_after(block))
         x, dx = x.flatten(1), dx.flatten(1)
         (weight, move), (bias, bias_move) = parameters
-        return F.linear(x, weight, bias), F.linear(dx, weight) + F.linear(x, move, bias_move)
+        return linear(x, weight, bias), linear(dx, weight) + linear(x, move, bias_move)
 
     def _in_one_pass(self, x: Tensor) -> bool:
         """Whether what follows a convolution of x's device and type is done by `activate`."""
         plain = self.norm == "instance" and self.pooling == "average"
-        return plain and can_activate(x, self.width)
+        return plain and can_activate(x, self.width, self._sizes)
 
     def _begins_in_one_pass(self, images: Tensor) -> bool:
         """Whether the first block is done by `begin`."""
@@ -245,13 +282,16 @@ class ConvNet:
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
         """In bfloat16 if that is the convolutions' precision and no bias is added."""
-        dtype = weight.dtype
         if self.precision == "bfloat16":
             x, weight = x.bfloat16(), weight.bfloat16()
-        x = F.conv2d(x, weight, padding=padding)
+        if compiled_for_gpu(x):
+            x, weight = as_gpus_convolve(x), as_gpus_convolve(weight)
+        return self._biased(F.conv2d(x, weight, padding=padding), bias)
+
+    def _biased(self, x: Tensor, bias: Tensor) -> Tensor:
         # Instance and batch normalisation subtract a channel's mean: a bias would have no effect.
         plain = self.norm in ("instance", "batch")
-        return x if plain else x.to(dtype) + bias.view(1, -1, 1, 1)
+        return x if plain else x.to(bias.dtype) + bias.view(1, -1, 1, 1)
 
 
 def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:

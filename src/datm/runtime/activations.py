@@ -1,4 +1,4 @@
-"""What stands between two convolutions, on a CPU in one pass over memory.
+"""What stands between two convolutions, in one pass over memory.
 
 Instance normalisation with affine parameters, ReLU and 2x2 average pooling (an odd last row or
 column is left out), and the same together with its derivative along a direction. Both can be
@@ -9,6 +9,7 @@ is float32.
 """
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,26 +20,37 @@ from datm.runtime.native import call, native, operator
 LIBRARY = "activations"
 MULTIPLE = 32
 """Channels are done so many at a time."""
+MOST_PIXELS = 1024
+"""That a GPU's kernels hold at once."""
 TYPES = torch.float32, torch.bfloat16
+DEVICES = "CPU", "CUDA"
 
 Tensors = tuple[Tensor, ...]
 
 
-def can_activate(x: Tensor, channels: int) -> bool:
-    """Whether `activate` can take so many channels of x's type: in functions compiled for a CPU."""
-    return (
-        torch.compiler.is_compiling()
-        and x.device.type == "cpu"
-        and x.dtype in TYPES
-        and channels % MULTIPLE == 0
-        and built(LIBRARY)
-    )
+def can_activate(x: Tensor, channels: int, sizes: Sequence[tuple[int, int]]) -> bool:
+    """Whether `activate` can take so many channels of x's type and device, in images of `sizes`.
+
+    Only in functions that are compiled.
+    """
+    if not torch.compiler.is_compiling() or x.dtype not in TYPES or channels % MULTIPLE:
+        return False
+    if x.device.type == "cuda":
+        even = all(h % 2 == w % 2 == 0 and h * w <= MOST_PIXELS for h, w in sizes)
+        return even and has_triton()
+    return x.device.type == "cpu" and built(LIBRARY)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def built(library: str) -> bool:
     """Whether there is that library, as a constant of what is compiled."""
     return native(library) is not None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def has_triton() -> bool:
+    """Whether kernels for a GPU can be compiled, as a constant of what is compiled."""
+    return find_spec("triton") is not None
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
@@ -145,6 +157,7 @@ def _empty_forward(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool) -> Te
     "activate",
     "(Tensor x, Tensor weight, Tensor bias, bool rounded) -> (Tensor, Tensor, Tensor)",
     _empty_forward,
+    DEVICES,
 )
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, rounded: bool) -> Tensors:
     """y; means, rates"""
@@ -163,6 +176,7 @@ def _empty_backward(x: Tensor, *others: Tensor) -> Tensors:
     "(Tensor x, Tensor mean, Tensor rate, Tensor weight, Tensor bias, Tensor by_y)"
     " -> (Tensor, Tensor, Tensor)",
     _empty_backward,
+    DEVICES,
 )
 def _backward(x: Tensor, *others: Tensor) -> Tensors:
     """Derivatives by x; weight, bias"""
@@ -182,6 +196,7 @@ def _empty_forward_along(x: Tensor, *others: Any) -> Tensors:
     "(Tensor x, Tensor dx, Tensor weight, Tensor dweight, Tensor bias, Tensor dbias, bool rounded)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     _empty_forward_along,
+    DEVICES,
 )
 def _forward_along(x: Tensor, dx: Tensor, *others: Any) -> Tensors:
     """y, dy; means, rates, means of dx, overlaps of x and dx"""
@@ -201,6 +216,7 @@ def _empty_backward_along(x: Tensor, *others: Tensor) -> Tensors:
     " Tensor dweight, Tensor bias, Tensor by_y, Tensor by_dy)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     _empty_backward_along,
+    DEVICES,
 )
 def _backward_along(x: Tensor, dx: Tensor, *others: Tensor) -> Tensors:
     """Derivatives by x, dx; weight, dweight, bias, dbias"""
@@ -220,6 +236,11 @@ def _call(function: str, x: Tensor, y: Tensor, *arguments: Tensor) -> None:
         )
     half = [int(images.dtype == torch.bfloat16) for images in (x, y)]
     dense = [tensor if tensor.ndim == 4 else tensor.contiguous() for tensor in arguments]
+    if x.is_cuda:
+        from datm.runtime import activations_gpu  # needs triton
+
+        activations_gpu.call(function, x, *dense)
+        return
     call(LIBRARY, function, *dense, *half, b, h, w, c)
 
 

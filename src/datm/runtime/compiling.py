@@ -33,9 +33,7 @@ def _report(error: str) -> None:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled as a whole for each shape it meets, or itself where that cannot be.
 
-    Its first argument is a tensor. On a CPU, convolutions are exchanged (see `exchange`). On a GPU
-    its kernels are replayed as one CUDA graph. All graphs of a process share one pool of memory:
-    the next call of any compiled function, not of this one alone, overwrites what it returned.
+    Its first argument is a tensor. On a CPU, convolutions are exchanged (see `exchange`).
     """
     return _Compiled(function) if can_compile() else function
 
@@ -46,12 +44,9 @@ class _Compiled:
         self._fast: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        on_gpu = arguments[0].is_cuda
         if self._fast is None:
             _announce()
-            self._fast = _compile(self._function, on_gpu)
-        if on_gpu:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            self._fast = _compile(self._function, arguments[0].is_cuda)
         try:
             return self._fast(*arguments)
         except Exception as error:
@@ -74,7 +69,7 @@ def _compile(function: Callable[..., Any], on_gpu: bool) -> Callable[..., Any]:
     # many: with a code of its own, other closures of the same source do not count.
     alone.__code__ = alone.__code__.replace()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-    how = {"mode": "reduce-overhead"} if on_gpu else _cpu_options()
+    how = {} if on_gpu else _cpu_options()
     return torch.compile(alone, dynamic=False, fullgraph=True, **how)
 
 

@@ -38,8 +38,10 @@ Tensors = tuple[Tensor, ...]
 
 def can_begin(images: Tensor, channels: int) -> bool:
     """Whether `begin` can make so many channels of images: in functions compiled for a CPU."""
-    few = images.dtype == torch.float32 and images.shape[1] < FEW_CHANNELS
-    return few and can_activate(images, channels) and built(LIBRARY)
+    if images.device.type != "cpu" or images.dtype != torch.float32:
+        return False
+    few = images.shape[1] < FEW_CHANNELS
+    return few and can_activate(images, channels, ()) and built(LIBRARY)
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]

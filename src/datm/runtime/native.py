@@ -22,15 +22,18 @@ KERNELS = Path(__file__).with_name("kernels")
 FLAGS = "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC"
 
 
-def operator(name: str, schema: str, fake: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function on the CPU the operator datm::`name` of PyTorch, and gives that back.
+def operator(
+    name: str, schema: str, fake: Callable[..., Any], devices: tuple[str, ...] = ("CPU",)
+) -> Callable[..., Any]:
+    """Makes a function on `devices` the operator datm::`name` of PyTorch, and gives that back.
 
     fake: gives results of the right shapes and layouts without values.
     """
 
     def register(function: Callable[..., Any]) -> Any:
         registry.define(f"datm::{name}", schema, tags=torch.Tag.pt2_compliant_tag)
-        registry.impl(f"datm::{name}", "CPU")(function)
+        for device in devices:
+            registry.impl(f"datm::{name}", device)(function)
         registry.register_fake(f"datm::{name}")(fake)
         made = getattr(torch.ops.datm, name).default
         registry.register_vmap(f"datm::{name}", _one_by_one(made))
