@@ -5,6 +5,8 @@ import os
 if os.environ.get("DATM_TEST_GPU") != "1":
     # Runtime() takes a GPU where it sees one; what it makes is compared with tensors on the CPU.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # A GPU's kernels are interpreted instead; read where triton is first imported.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 from collections.abc import Iterator
 

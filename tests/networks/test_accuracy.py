@@ -39,7 +39,7 @@ def test_accuracy_is_the_share_of_hits() -> None:
 def test_accuracy_by_class_is_the_mean_of_the_classes_own() -> None:
     """Class 3 is hit 2 of 4 times, class 4 once of once; the others are not there."""
     images, labels = images_of(5), torch.tensor([3, 3, 3, 3, 4])
-    predictor = Predictor(lambda params, images, statistics: params[: len(images)])
+    predictor = Predictor(lambda params, images: params[: len(images)])
     predictor.network.statistics = lambda params, images: []
     scores = torch.eye(5)[[3, 3, 0, 4, 4]]
     assert predictor.accuracy(scores, images, labels, images) == pytest.approx(3 / 5)

@@ -138,7 +138,8 @@ class ConvNet:
     def __call__(
         self, params: Tensor, images: Tensor, statistics: Statistics | None = None
     ) -> Tensor:
-        return self._scores(self.layout.unflatten(params), images, statistics)
+        own = self.layout.unflatten(params)
+        return self._rest(own, *self._begun(own, images), statistics)
 
     def features(self, params: Tensor, images: Tensor) -> Tensor:
         own = self.layout.unflatten(params)
@@ -169,14 +170,12 @@ class ConvNet:
     # All of these take the parameters as tensors: taken apart once, their derivatives are put
     # together once.
 
-    def _scores(self, own: Parameters, images: Tensor, statistics: Statistics | None) -> Tensor:
-        return self._rest(own, *self._begun(own, images), statistics)
-
     def _prepared(self, images: Tensor) -> Tensor:
         """What the stem convolves: images [B, c, H, W], or of few channels patches [B, n, ...]."""
         few = self.shape[0] <= MOST_CHANNELS and self.precision == "bfloat16"
         if few and compiled_for_gpu(images):
-            return patches(images, self._first_padding, torch.bfloat16)
+            rows: Tensor = patches(images, self._first_padding, torch.bfloat16)
+            return rows
         return images
 
     def _stem(self, own: Parameters, prepared: Tensor) -> Tensor:

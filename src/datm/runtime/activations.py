@@ -35,10 +35,14 @@ def can_activate(x: Tensor, channels: int, sizes: Sequence[tuple[int, int]]) -> 
     """
     if not torch.compiler.is_compiling() or x.dtype not in TYPES or channels % MULTIPLE:
         return False
-    if x.device.type == "cuda":
+    if is_on_gpu(x):
         even = all(h % 2 == w % 2 == 0 and h * w <= MOST_PIXELS for h, w in sizes)
         return even and has_triton()
     return x.device.type == "cpu" and built(LIBRARY)
+
+
+def is_on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -1,8 +1,8 @@
 """The operators of `activations` on a GPU: every image's every few channels in one pass.
 
 A program takes a few channels of one image. Forward it holds all of their pixels, so that their
-statistics cost no second reading. Pixels are held as the four corners of their 2x2 windows, each [windows, channels]:
-pooling is a sum of four, and its derivative the same value for four.
+statistics cost no second reading. Pixels are held as the four corners of their 2x2 windows, each
+[windows, channels]: pooling is a sum of four, and its derivative the same value for four.
 
 Notation, for one channel of one image with n pixels: u the normalised pixels, r the rate
 1 / sqrt(variance + EPSILON), c the pixels of dx less their mean, q the mean of u * c.
@@ -24,7 +24,7 @@ CHANNELS = 16
 
 
 @triton.jit
-def _load(images, places, inside, row, pixel):  # type: ignore[no-untyped-def]
+def _load(images, places, inside, row, pixel):
     """The four corners of every window, in float32; what is outside is zero."""
     return (
         tl.load(images + places, inside, 0.0).to(tl.float32),
@@ -35,7 +35,7 @@ def _load(images, places, inside, row, pixel):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _store(images, places, inside, row, pixel, a, b, c, d):  # type: ignore[no-untyped-def]
+def _store(images, places, inside, row, pixel, a, b, c, d):
     tl.store(images + places, a, inside)
     tl.store(images + places + pixel, b, inside)
     tl.store(images + places + row, c, inside)
@@ -43,17 +43,17 @@ def _store(images, places, inside, row, pixel, a, b, c, d):  # type: ignore[no-u
 
 
 @triton.jit
-def _relu(z):  # type: ignore[no-untyped-def]
+def _relu(z):
     return tl.where(z < 0, 0.0, z)  # what is no number stays none
 
 
 @triton.jit
-def _if(condition, value):  # type: ignore[no-untyped-def]
+def _if(condition, value):
     return tl.where(condition, value, 0.0)
 
 
 @triton.jit
-def _own(channels, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _own(channels, CHANNELS: tl.constexpr):
     """This program's image and channels; where these stand in [B, C]."""
     image, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * CHANNELS
     channel = first + tl.arange(0, CHANNELS)
@@ -61,7 +61,7 @@ def _own(channels, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _place(  # type: ignore[no-untyped-def]
+def _place(
     channel, first, channels,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr,
 ):  # fmt: skip
@@ -74,9 +74,9 @@ def _place(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _forward(  # type: ignore[no-untyped-def]
-    x, weight, bias, y, mean, rate, channels, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+def _forward(
+    x, weight, bias, y, mean, rate, channels,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     image, channel, own = _own(channels, CHANNELS)
     x += image * (HEIGHT * WIDTH) * channels
@@ -97,9 +97,9 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
-    x, mean, rate, weight, bias, by_y, by_x, by_weight, by_bias, channels, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+def _backward(
+    x, mean, rate, weight, bias, by_y, by_x, by_weight, by_bias, channels,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     image, channel, own = _own(channels, CHANNELS)
     x += image * (HEIGHT * WIDTH) * channels
@@ -109,8 +109,9 @@ def _backward(  # type: ignore[no-untyped-def]
     n = HEIGHT * WIDTH
     m, r = tl.load(mean + own), tl.load(rate + own)
     w, s = tl.load(weight + channel), tl.load(bias + channel)
-    sum_g = tl.zeros([CHANNELS], tl.float32)
-    sum_gu = tl.zeros([CHANNELS], tl.float32)
+    # Summed over windows once, at the end: each sum has a program's warps wait for each other.
+    every_g = tl.zeros([WINDOWS, CHANNELS], tl.float32)
+    every_gu = tl.zeros([WINDOWS, CHANNELS], tl.float32)
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
         g = tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
@@ -118,8 +119,9 @@ def _backward(  # type: ignore[no-untyped-def]
         u0, u1, u2, u3 = (x0 - m) * r, (x1 - m) * r, (x2 - m) * r, (x3 - m) * r
         g0, g1 = _if(u0 * w + s > 0, g), _if(u1 * w + s > 0, g)
         g2, g3 = _if(u2 * w + s > 0, g), _if(u3 * w + s > 0, g)
-        sum_g += tl.sum(g0 + g1 + g2 + g3, 0)
-        sum_gu += tl.sum(g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3, 0)
+        every_g += g0 + g1 + g2 + g3
+        every_gu += g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3
+    sum_g, sum_gu = tl.sum(every_g, 0), tl.sum(every_gu, 0)
     a, b, k = sum_g / n, sum_gu / n, r * w
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
@@ -138,10 +140,10 @@ def _backward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _forward_along(  # type: ignore[no-untyped-def]
+def _forward_along(
     x, dx, weight, dweight, bias, dbias, y, dy, mean, rate, dmean, overlap,
-    channels, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+    channels,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     image, channel, own = _own(channels, CHANNELS)
     x += image * (HEIGHT * WIDTH) * channels
@@ -180,11 +182,11 @@ def _forward_along(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _backward_along(  # type: ignore[no-untyped-def]
+def _backward_along(
     x, dx, mean, rate, dmean, overlap, weight, dweight, bias, by_y, by_dy,
     by_x, by_dx, by_weight, by_dweight, by_bias, by_dbias,
-    channels, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+    channels,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     image, channel, own = _own(channels, CHANNELS)
     x += image * (HEIGHT * WIDTH) * channels
@@ -199,11 +201,11 @@ def _backward_along(  # type: ignore[no-untyped-def]
         tl.load(mean + own), tl.load(rate + own), tl.load(dmean + own), tl.load(overlap + own)
     )  # fmt: skip
     w, s, dw = tl.load(weight + channel), tl.load(bias + channel), tl.load(dweight + channel)
-    sum_g = tl.zeros([CHANNELS], tl.float32)
-    sum_e = tl.zeros([CHANNELS], tl.float32)
-    sum_gu = tl.zeros([CHANNELS], tl.float32)
-    sum_eu = tl.zeros([CHANNELS], tl.float32)
-    sum_ec = tl.zeros([CHANNELS], tl.float32)
+    every_g = tl.zeros([WINDOWS, CHANNELS], tl.float32)
+    every_e = tl.zeros([WINDOWS, CHANNELS], tl.float32)
+    every_gu = tl.zeros([WINDOWS, CHANNELS], tl.float32)
+    every_eu = tl.zeros([WINDOWS, CHANNELS], tl.float32)
+    every_ec = tl.zeros([WINDOWS, CHANNELS], tl.float32)
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
         g = tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
@@ -214,13 +216,13 @@ def _backward_along(  # type: ignore[no-untyped-def]
         p0, p1, p2, p3 = u0 * w + s > 0, u1 * w + s > 0, u2 * w + s > 0, u3 * w + s > 0
         g0, g1, g2, g3 = _if(p0, g), _if(p1, g), _if(p2, g), _if(p3, g)
         e0, e1, e2, e3 = _if(p0, e), _if(p1, e), _if(p2, e), _if(p3, e)
-        sum_g += tl.sum(g0 + g1 + g2 + g3, 0)
-        sum_e += tl.sum(e0 + e1 + e2 + e3, 0)
-        sum_gu += tl.sum(g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3, 0)
-        sum_eu += tl.sum(e0 * u0 + e1 * u1 + e2 * u2 + e3 * u3, 0)
-        sum_ec += tl.sum(
-            e0 * (c0 - dm) + e1 * (c1 - dm) + e2 * (c2 - dm) + e3 * (c3 - dm), 0
-        )  # fmt: skip
+        every_g += g0 + g1 + g2 + g3
+        every_e += e0 + e1 + e2 + e3
+        every_gu += g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3
+        every_eu += e0 * u0 + e1 * u1 + e2 * u2 + e3 * u3
+        every_ec += e0 * (c0 - dm) + e1 * (c1 - dm) + e2 * (c2 - dm) + e3 * (c3 - dm)
+    sum_g, sum_e = tl.sum(every_g, 0), tl.sum(every_e, 0)
+    sum_gu, sum_eu, sum_ec = tl.sum(every_gu, 0), tl.sum(every_eu, 0), tl.sum(every_ec, 0)
     # du = r (c - u q): its derivatives by c, then by u, where r and q depend on the pixels too.
     of_c = -r * w * sum_eu / n  # each c gets r w e + of_c u
     by_u = w * sum_gu + dw * sum_eu + (of_c * n - r * w * sum_eu) * q  # sum of u times its share

@@ -1,0 +1,150 @@
+"""Recording and replaying: what is kept, what is copied and what is said. A stand-in records.
+
+The stand-in's replay computes the function again on the recorded inputs and writes into the
+recorded results, as a graph's kernels do. (`tests/evaluation/test_cuda.py` has the real one.)
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from datm.runtime import capturing
+from datm.runtime.capturing import captured, kept, recording_failures
+
+
+class StandIn:
+    """A graph of `function`'s kernels on `inputs`."""
+
+    def __init__(self, function: Callable[..., Any], inputs: list[Tensor], form: Any) -> None:
+        self._call = lambda: function(*tree_unflatten(inputs, form))
+        self.results = self._call()
+
+    def replay(self) -> None:
+        for old, new in zip(
+            *(tree_flatten(r)[0] for r in (self.results, self._call())), strict=True
+        ):
+            old.copy_(new)
+
+
+@pytest.fixture
+def _on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(function: Callable[..., Any], given: list[Tensor], form: Any) -> Any:
+        inputs = [value.clone() for value in given]
+        graph = StandIn(function, inputs, form)
+        return capturing._Recording(graph, inputs, graph.results)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(capturing, "_record", record)
+    monkeypatch.setattr(capturing, "_on_gpu", lambda tensor: True)
+    capturing._report.cache_clear()
+
+
+def scaled(calls: list[int]) -> Callable[..., Any]:
+    def function(x: Tensor, others: list[Tensor]) -> tuple[Tensor, Tensor]:
+        calls.append(1)
+        return 2 * x, sum(others, start=x)
+
+    return function
+
+
+@pytest.mark.usefixtures("_on_gpu")
+def test_every_call_has_its_own_datas_results() -> None:
+    function = captured(scaled([]))
+    for turn in range(5):
+        x, others = torch.full((3,), float(turn)), [torch.ones(3), torch.full((3,), 10.0 * turn)]
+        double, total = function(x, others)
+        assert torch.equal(double, 2 * x)
+        assert torch.equal(total, x + 1 + 10 * turn)
+
+
+@pytest.mark.usefixtures("_on_gpu")
+def test_the_next_call_overwrites_and_what_is_kept_stays() -> None:
+    function = captured(lambda x: [x + 1])
+    for value in (0.0, 0.0):
+        function(torch.full((2,), value))
+    first = function(torch.full((2,), 5.0))
+    own = kept(first)
+    assert function(torch.full((2,), 7.0))[0] is first[0]
+    assert first[0].tolist() == [8, 8]
+    assert own[0].tolist() == [6, 6]
+
+
+@pytest.mark.usefixtures("_on_gpu")
+@pytest.mark.parametrize(
+    "other",
+    [torch.ones(4), torch.ones(3, dtype=torch.float64), torch.ones(6)[::2]],
+    ids=["size", "type", "strides"],
+)
+def test_other_tensors_are_another_recording(other: Tensor) -> None:
+    function = captured(lambda x: 2 * x)
+    for _ in range(3):
+        function(torch.ones(3))
+    for turn in range(4):
+        found = function(other * turn)
+        assert found.dtype == other.dtype
+        assert torch.equal(found, 2 * other * turn)
+    assert function(torch.full((3,), 4.0)).tolist() == [8, 8, 8]
+
+
+@pytest.mark.usefixtures("_on_gpu")
+def test_lists_of_other_lengths_are_other_recordings() -> None:
+    function = captured(lambda values: sum(values))
+    for count in (2, 3, 2, 3, 2, 3):
+        assert function([torch.ones(1)] * count).item() == count
+
+
+@pytest.mark.usefixtures("_on_gpu")
+def test_what_cannot_be_recorded_is_said_once_and_computed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(capturing, "_record", fail)
+    function, other = captured(lambda x: 2 * x), captured(lambda x: 3 * x)
+    assert recording_failures() == 0
+    with caplog.at_level(logging.WARNING, logger="datm"):
+        for _ in range(3):
+            assert function(torch.ones(1)).item() == 2
+            assert other(torch.ones(1)).item() == 3
+    assert [record.message.count("not permitted") for record in caplog.records] == [1]
+    assert recording_failures() == 1
+
+
+@pytest.mark.usefixtures("_on_gpu")
+def test_want_of_memory_is_no_failure_to_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("none left")
+
+    monkeypatch.setattr(capturing, "_record", fail)
+    function = captured(lambda x: 2 * x)
+    function(torch.ones(1))
+    with pytest.raises(torch.OutOfMemoryError):
+        function(torch.ones(1))
+
+
+@pytest.mark.usefixtures("_on_gpu")
+def test_there_are_not_more_recordings_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has memory of its own: a function of ever other shapes must not fill a GPU."""
+    monkeypatch.setattr(capturing, "MOST_RECORDINGS", 2)
+    calls: list[int] = []
+    function = captured(scaled(calls))
+    for _ in range(3):
+        for size in (1, 2, 3):
+            assert torch.equal(function(torch.ones(size), [])[0], torch.full((size,), 2.0))
+    # Sizes 1 and 2: plainly, recorded and replayed once each, which calls it thrice; 3 plainly.
+    assert len(calls) == 2 * 4 + 3
+
+
+def test_on_a_cpu_functions_are_called_as_they_are() -> None:
+    calls: list[int] = []
+    function = captured(scaled(calls))
+    for turn in range(4):
+        assert function(torch.ones(1), [])[0].item() == 2
+        assert len(calls) == turn + 1
+    values = [torch.ones(1)]
+    assert kept(values) is values
