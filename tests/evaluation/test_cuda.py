@@ -20,7 +20,7 @@ from datm.baselines import DMConfig, DSAConfig
 from datm.data import DataSet
 from datm.distillation import DistilledSet, distill
 from datm.evaluation import evaluate
-from datm.matching import Student, student_loss
+from datm.matching import Student, match_gradient, student_loss
 from datm.networks import Network, Predictor, make_network
 from datm.runtime.device import Precision, Runtime
 from datm.runtime.files import load_tensors
@@ -30,6 +30,11 @@ from small_jobs import DISTILL, TEACH
 
 DEVICE = "cuda"
 SHAPE = (3, 16, 16)
+SPECS = [
+    "convnet-2,width=8",
+    "convnet-2,width=32",  # blocks in one pass
+    "convnet-2,width=8,norm=batch",
+]
 CPU = Runtime(device="cpu")
 TWO_SEGMENTS = replace(DISTILL, iterations=4, match=replace(DISTILL.match, segments=2))
 # One rate: the choice among several may turn on a single validation image.
@@ -137,9 +142,9 @@ def inputs(network: Network, several: int, turn: int) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("several", [0, 3])
-@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("spec", SPECS)
 def test_every_compiled_function_through_warm_up_capture_and_replays(
-    norm: str, several: int
+    spec: str, several: int
 ) -> None:
     """Looked at before the next call, results are a CPU's eager ones.
 
@@ -147,7 +152,7 @@ def test_every_compiled_function_through_warm_up_capture_and_replays(
     result that belongs to other data is wrong by its whole size.
     """
     Runtime(device=DEVICE).torch_device()
-    network = make_network(f"convnet-2,width=8,norm={norm}", SHAPE, 5)
+    network = make_network(spec, SHAPE, 5)
     compiled, eager = Student(student_loss(network), compile=True), Student(student_loss(network))
     judges = Predictor(network, compile=True), Predictor(network)
 
@@ -163,6 +168,29 @@ def test_every_compiled_function_through_warm_up_capture_and_replays(
         compare(compiled.adjoint_of_data, eager.adjoint_of_data, *given)
         if not several:
             compare(judges[0].scores, judges[1].scores, given[0], given[1], given[1])
+
+
+@pytest.mark.parametrize("several", [0, 3])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.05), ("bfloat16", 0.2)])
+@pytest.mark.parametrize("spec", SPECS)
+def test_whole_sweeps_through_warm_up_capture_and_replays(
+    spec: str, precision: Precision, tolerance: float, several: int
+) -> None:
+    """Gradients of matching, on the same device eagerly."""
+    Runtime(device=DEVICE, precision=precision).torch_device()
+    network = make_network(spec, SHAPE, 5, precision)
+    compiled, eager = Student(student_loss(network), compile=True), Student(student_loss(network))
+    step_size = torch.tensor(0.01, device=DEVICE)
+    for turn in range(5):
+        params, images, logits, way = (x.to(DEVICE) for x in inputs(network, several, turn))
+        images, logits = images.view(-1, *SHAPE), logits.view(-1, 5)
+        draw = generator(0, "rows", turn)
+        rows = [torch.randperm(10, generator=draw) for _ in range(3 * (several or 1))]
+        batches = torch.stack(rows).view(*params.shape[:-1], 3, 10).to(DEVICE)
+        given = params, params + 0.01 * way, images, logits, step_size, batches
+        found, expected = (match_gradient(student, *given) for student in (compiled, eager))
+        for name in ("images_grad", "logits_grad", "step_size_grad", "student"):
+            assert error(getattr(found, name), getattr(expected, name)) < tolerance, (turn, name)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.1), ("tf32", 0.02)])

@@ -19,8 +19,9 @@ class Student:
     """A student's loss l(params, images, logits) with its gradient and that gradient's adjoint.
 
     With `compile` both are compiled, once per batch size; without, they run eagerly. Either way
-    they are functions of plain tensors, so that no graph outlives a call. On a GPU the next call of
-    any compiled function overwrites compiled results (see `compiled`): use or copy them first.
+    they are functions of plain tensors, so that no graph outlives a call. Compiled, on a GPU, they
+    and several steps of them are replayed (see `captured`): the next call of any overwrites the
+    results, so use or copy them first.
 
     Every argument may have a leading axis G, and every result has it then: G students that know
     nothing of each other advance in one call.

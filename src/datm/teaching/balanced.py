@@ -50,7 +50,7 @@ def decoupled(natural: Gradient, balanced: Gradient, classifier: int) -> Gradien
 
     def gradient(params: Tensor) -> tuple[Tensor, Tensor]:
         whole, loss = natural(params)
-        # On a GPU the next call of any compiled function overwrites what this one returned.
+        # On a GPU the next call of any captured function overwrites what this one returned.
         backbone, loss = whole[..., :-classifier].clone(), loss.clone()
         own, _ = balanced(params)
         return torch.cat([backbone, own[..., -classifier:]], -1), loss

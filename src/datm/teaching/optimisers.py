@@ -38,7 +38,7 @@ def du2023ftd(
     The loss that is returned is the unperturbed one.
     """
     g, loss = gradient(params)
-    # On a GPU the next call of any compiled function overwrites what this one returned.
+    # On a GPU the next call of any captured function overwrites what this one returned.
     g, loss = g.clone(), loss.clone()
     length = (params.abs() * g).norm(dim=-1, keepdim=True).clamp_min(TINY)
     perturbed, _ = gradient(params + rho * params.square() * g / length)
