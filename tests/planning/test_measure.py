@@ -1,5 +1,7 @@
 """Costs of steps: measured in a process of their own, scaled to other batches."""
 
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,27 @@ def test_the_quickest_of_two_repeats_is_never_above_their_median(
     monkeypatch.setattr(bench, "repeated", lambda *_: [1000.0])
     seconds, quickest, *_ = bench.take(lambda _: None, "gradient", 1)
     assert quickest < 1 < seconds < 1000
+
+
+def test_where_calls_are_recorded_compiling_and_recording_count_as_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock that the calls set: of any number of steps the first takes 30 s, the second 1."""
+    now, seen = [0.0], Counter[int]()
+
+    def call(inner: int) -> None:
+        now[0] += {0: 30.0, 1: 1.0}.get(seen[inner], 0.01 * inner)
+        seen[inner] += 1
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    bench = Bench(order_of(inner_steps=80))
+    bench.records = True
+    seconds, quickest, first, *_ = bench.take(call, "match", 4)
+    assert seconds == pytest.approx(0.01)
+    assert quickest == pytest.approx(0.01)
+    assert first == pytest.approx(31, abs=0.1)
+    assert seen[4] >= 3
+    assert max(seen) > 4  # then as many steps as take a while, begun anew
 
 
 def test_too_large_a_step_is_taken_on_fewer_images() -> None:

@@ -62,14 +62,8 @@ def sweep(problem: Problem, through_parameters: bool) -> MatchGradient:
         (by_raw,) = torch.autograd.grad(augmented, raw, by_augmented)
         _add_rows(images_grad, rows, -alpha * by_raw)
         _add_rows(logits_grad, rows, -alpha * by_logits)
-        del (
-            raw,
-            augmented,
-            images,
-            by_augmented,
-            by_part,
-            by_raw,
-        )  # before the next block's are made
+        # Before the next block's are made.
+        del raw, augmented, images, by_augmented, by_part, by_raw
     return MatchGradient(loss, images_grad, logits_grad, step_size_grad, student)
 
 

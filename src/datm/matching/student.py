@@ -5,6 +5,7 @@ n steps one after the other.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,8 +52,8 @@ class Student:
         self._adjoint = replayed(self._one_adjoint)
         self._adjoint_of_data = replayed(self._one_adjoint_of_data)
         self._advance = replayed(self._advance_plainly)
-        self._retreat = replayed(self._retreat_plainly)
-        self._retreat_to_data = replayed(self._retreat_to_data_plainly)
+        self._retreat = replayed(partial(self._retreat_plainly, True))
+        self._retreat_to_data = replayed(partial(self._retreat_plainly, False))
 
     def __call__(self, params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
         return self.loss(params, images, logits)
@@ -100,13 +101,13 @@ class Student:
         step_size: Tensor,
         through_parameters: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The way back through n steps: (lambda_0, sums of h's derivatives, sum of h).
+        """The way back through n steps: (lambda_0, h's derivatives by images and by logits, h).
 
         places: theta_0 .. theta_{n-1}, each [..., P], before each step; direction: lambda_n
         [..., P]; images and logits as in `advance`. Of every step h_i = <g_i, lambda_{i+1}> and
         lambda_i = lambda_{i+1} - step_size dh_i/dtheta; without `through_parameters` lambda stays.
-        Gives lambda_0 [..., P], dh_i/dimages and dh_i/dlogits of every step, of their shapes, and
-        the sum of all h_i [...].
+        Gives lambda_0 [..., P]; dh_i/dimages and dh_i/dlogits of every step, of their shapes; the
+        sum of all h_i [...].
         """
         back = self._retreat if through_parameters else self._retreat_to_data
         lambda_0, by_images, by_logits, total = back(
@@ -124,14 +125,8 @@ class Student:
             places.append(places[-1] - step_size * gradient)
         return places[1:]
 
-    def _retreat_plainly(self, *given: Any) -> tuple[Tensor, ...]:
-        return self._back(True, *given)
-
-    def _retreat_to_data_plainly(self, *given: Any) -> tuple[Tensor, ...]:
-        return self._back(False, *given)
-
     @torch.no_grad()
-    def _back(
+    def _retreat_plainly(
         self,
         through_parameters: bool,
         places: list[Tensor],

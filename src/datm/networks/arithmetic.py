@@ -90,7 +90,7 @@ def as_gpus_convolve(x: Tensor) -> Tensor:
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """[B, K] of features [B, F], weight [K, F] and bias [K].
 
-    Few results of long sums would be the work of one processor of a GPU's 132: the sums are split.
+    Few results of long sums would be the work of one of a GPU's processors: the sums are split.
     """
     (b, f), k = features.shape, len(weight)
     if not compiled_for_gpu(features) or b * k > FEW_SCORES or f % SPLIT:
