@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15, help="after these, no more repeats")
     parser.add_argument("--limit", type=float, default=100, help="skip what takes longer once, s")
     parser.add_argument("--timeout", type=float, default=600, help="stop a case after these, s")
+    parser.add_argument(
+        "--warm", type=int, default=0, metavar="N", help="first compile what is needed, N at once"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
         "--out",
@@ -96,6 +100,8 @@ def run_all(cases: list[Case], options: argparse.Namespace) -> None:
     records = Records(path, {"environment": environment, "command": command, **settings})
     memory = SHARE_OF_MEMORY * free_memory(options.device)
     print(f"{hardware(environment)}: {len(cases)} cases, to {path}", flush=True)
+    if options.warm:
+        warm([case for case in cases if not records.measured(case.name)], options, memory)
     for number, case in enumerate(cases, start=1):
         if records.measured(case.name):
             continue
@@ -109,6 +115,21 @@ def run_all(cases: list[Case], options: argparse.Namespace) -> None:
         took = time.monotonic() - began
         print(f"{number}/{len(cases)} {case.name}: {shown(record)} ({took:.0f} s)", flush=True)
     print(f"tables: {path.with_suffix('.md')}")
+
+
+def warm(cases: list[Case], options: argparse.Namespace, memory: float) -> None:
+    """Compile what the cases need, several at once, into the compiler's cache; times are lost."""
+    # A whole iteration and a single gradient take the same functions, whatever their steps.
+    once = {
+        (case.how, case.precision, case.batch, case.classes): case
+        for case in cases
+        if case.how in ("ours", "ours-exact", "ours-tesla")
+    }
+    brief = argparse.Namespace(**{**vars(options), "repeats": 1, "seconds": 0.0})
+    with ThreadPoolExecutor(options.warm) as pool:
+        records = pool.map(lambda case: run_apart(case, brief, memory), once.values())
+        for case, record in zip(once.values(), records, strict=True):
+            print(f"compiled for {case.name}: {shown(record)}", flush=True)
 
 
 def shown(record: dict[str, Any]) -> str:

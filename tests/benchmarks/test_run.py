@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run import run_apart
+from run import run_apart, warm
 from speed.cases import Case
 from speed.records import Records
 
@@ -62,6 +62,39 @@ def test_other_kinds_run(tmp_path: Path) -> None:
     assert error["errors"]["tesla/float32"]["images"] > 1e-3
     assert iteration["seconds_per_step"] > 0
     assert evaluation["seconds_per_step"] > 0
+
+
+def test_what_several_cases_share_is_compiled_once_before_any_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An iteration and a gradient of other steps share functions; baselines compile nothing."""
+    asked: list[tuple[str, float]] = []
+
+    def apart(case: Case, options: argparse.Namespace, memory: float) -> dict[str, Any]:
+        asked.append((case.name, options.seconds))
+        return {}
+
+    monkeypatch.setattr("run.run_apart", apart)
+    sizes = {"batch": 10, "steps": 10}
+    cases = [
+        Case("match", "ours-exact", **sizes),
+        Case("match", "ours-exact", batch=10, steps=80),
+        Case("iteration", "ours-exact", **sizes),
+        Case("match", "ours-exact", "bfloat16", **sizes),
+        Case("match", "ours-exact", batch=100, steps=10),
+        Case("match", "tesla", **sizes),
+        Case("ceilings"),
+        Case("teach", "ours", batch=256, steps=6),
+    ]
+    warm(cases, argparse.Namespace(warm=3, seconds=15.0, repeats=5), 1e9)
+    names = sorted(name for name, _ in asked)
+    assert names == [
+        "iteration/ours-exact/float32/K10-B10-N10",
+        "match/ours-exact/bfloat16/K10-B10-N10",
+        "match/ours-exact/float32/K10-B100-N10",
+        "teach/ours/float32/K10-B256-N6",
+    ]
+    assert {seconds for _, seconds in asked} == {0.0}
 
 
 def test_a_case_that_breaks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

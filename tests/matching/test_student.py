@@ -1,6 +1,7 @@
 """Any functional student; nothing given is changed and no graph is left."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from matching_problems import CLASSES, Segment, differences, random_segment
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from datm.matching import Student, match_gradient, soft_cross_entropy
+from datm.matching import Student, match_gradient, problem, soft_cross_entropy
 
 METHODS = ["exact", "tesla", "unrolled"]
 
@@ -168,3 +169,49 @@ def test_labels_may_be_class_numbers() -> None:
     assert (gradients[0].logits_grad == 0).all()
     assert (gradients[1].logits_grad == 0).all()
     torch.testing.assert_close(gradients[0].images_grad, gradients[1].images_grad)
+
+
+def test_steps_together_are_steps_one_by_one() -> None:
+    """n steps on and back, with and without the way through the parameters, are those of one."""
+    segment = random_segment(0, 4, 5, spec="convnet-1,width=4", shape=(3, 8, 8))
+    student, alpha = Student(segment.loss), segment.step_size
+    images, logits = segment.images[segment.batches], segment.logits[segment.batches]
+    places = [segment.start]
+    for own in zip(images, logits, strict=True):
+        places.append(places[-1] - alpha * student.gradient(places[-1], *own)[0])
+    together = student.advance(segment.start, images, logits, alpha)
+    assert all(torch.equal(*pair) for pair in zip(together, places[1:], strict=True))
+    for through_parameters in (True, False):
+        direction, total = segment.target, torch.zeros((), dtype=images.dtype)
+        by_images, by_logits = torch.empty_like(images), torch.empty_like(logits)
+        for k in reversed(range(4)):
+            h, by_params, by_images[k], by_logits[k] = student.adjoint(
+                places[k], images[k], logits[k], direction
+            )
+            total += h
+            if through_parameters:
+                direction = direction - alpha * by_params
+        found = student.retreat(
+            places[:-1], images, logits, segment.target, alpha, through_parameters
+        )
+        for ours, expected in zip(found, (direction, by_images, by_logits, total), strict=True):
+            torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "most", "sizes"),
+    [
+        (1000, 80, 21, [20, 20, 20, 20]),  # not 21, 21, 21 and 17: each size is recorded by itself
+        (10, 80, 2184, [80]),
+        (1000, 7, 3, [3, 3, 1]),
+        (1000, 3, 0, [1, 1, 1]),
+    ],
+)
+def test_steps_are_done_in_runs_of_about_one_size(
+    batch: int, steps: int, most: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problem, "BLOCK", most * batch * 3072)
+    given = SimpleNamespace(batches=torch.empty(steps, batch), images=torch.empty(1, 3, 32, 32))
+    found = problem.Problem.blocks(given, 5, 5 + steps)
+    assert [len(block) for block in found] == sizes
+    assert [step for block in found for step in block] == list(range(5, 5 + steps))
