@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,12 +96,15 @@ def test_where_calls_are_recorded_compiling_and_recording_count_as_the_first(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     bench = Bench(order_of(inner_steps=80))
     bench.records = True
-    seconds, quickest, first, *_ = bench.take(call, "match", 4)
+    held = SimpleNamespace(reset=lambda: 1000, peak=lambda: 1000 + 7 * max(seen))
+    monkeypatch.setattr(bench, "memory", held)
+    seconds, quickest, first, memory, _ = bench.take(call, "match", 4)
     assert seconds == pytest.approx(0.01)
     assert quickest == pytest.approx(0.01)
     assert first == pytest.approx(31, abs=0.1)
     assert seen[4] >= 3
     assert max(seen) > 4  # then as many steps as take a while, begun anew
+    assert memory == 7 * max(seen)  # and recorded with all that they hold
 
 
 def test_too_large_a_step_is_taken_on_fewer_images() -> None:

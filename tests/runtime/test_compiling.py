@@ -3,6 +3,7 @@
 import logging
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -76,6 +77,19 @@ def test_where_compiling_fails_it_is_said_once_and_the_result_is_the_same(
             assert torch.equal(functions[1](x), x**3)
     assert [record.message.count("the linker is missing") for record in caplog.records] == [1]
     assert "running uncompiled" in caplog.text
+
+
+@pytest.mark.usefixtures("_quick_backend")
+def test_on_a_gpu_the_compiler_does_not_advise_to_round_matrix_products() -> None:
+    def warn(text: str) -> None:
+        warnings.warn_explicit(text, UserWarning, "compile_fx.py", 1, "torch._inductor.compile_fx")
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        compiling._compile(power(2), on_gpu=True)
+        warn("TensorFloat32 tensor cores for float32 matrix multiplication available but not used")
+        warn("something else")
+    assert [str(warning.message) for warning in heard] == ["something else"]
 
 
 @pytest.mark.usefixtures("_quick_backend")

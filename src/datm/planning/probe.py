@@ -164,6 +164,8 @@ class Bench:
         taken = self.repeated(call, second / inner, self.order.inner_steps if match else 1)
         if len(taken) < 2:
             taken.append(second / inner)
+        if self.records and not more:  # a recording holds the images of all its steps
+            peak = self.memory.peak() - before
         seconds = statistics.median(taken)
         return seconds, min(taken), max(0.0, first - inner * seconds), max(0, peak), more
 

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -69,6 +70,9 @@ def _compile(function: Callable[..., Any], on_gpu: bool) -> Callable[..., Any]:
     # many: with a code of its own, other closures of the same source do not count.
     alone.__code__ = alone.__code__.replace()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
+    if on_gpu:
+        # It advises to round matrix products, which are float32 here on purpose.
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", module="torch._inductor")
     how = {} if on_gpu else _cpu_options()
     return torch.compile(alone, dynamic=False, fullgraph=True, **how)
 
