@@ -105,6 +105,8 @@ class Taken:
         self.counts: Counter[tuple[str, int, int]] = Counter()
         for kind in ("gradient", "adjoint"):
             self._watch(monkeypatch, kind)
+        for several, kind in (("advance", "gradient"), ("retreat", "adjoint")):
+            self._watch_several(monkeypatch, several, kind)
         scores = Predictor.scores
 
         def counted(predictor, params, images, reference):
@@ -142,6 +144,17 @@ class Taken:
             return original(student, params, images, *others)
 
         monkeypatch.setattr(Student, kind, counted)
+
+    def _watch_several(self, monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
+        """Steps taken one after the other in one call; of images [n, B, ...] or [G, n, B, ...]."""
+        original = getattr(Student, name)
+
+        def counted(student, place, images, *others):
+            *sides, steps, batch = images.shape[:-3]
+            self.counts[kind, batch, sides[0] if sides else 1] += steps
+            return original(student, place, images, *others)
+
+        monkeypatch.setattr(Student, name, counted)
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
