@@ -74,6 +74,27 @@ def _place(
 
 
 @triton.jit
+def _normalised(x, places, inside, row, pixel, m, r, w, s):
+    """The corners u, and which of them pass the ReLU."""
+    x0, x1, x2, x3 = _load(x, places, inside, row, pixel)
+    u0, u1, u2, u3 = (x0 - m) * r, (x1 - m) * r, (x2 - m) * r, (x3 - m) * r
+    p0, p1, p2, p3 = u0 * w + s > 0, u1 * w + s > 0, u2 * w + s > 0, u3 * w + s > 0
+    return u0, u1, u2, u3, p0, p1, p2, p3
+
+
+@triton.jit
+def _quarter(by_y, pooled, inside):
+    """What the derivative by a window's mean is for each corner."""
+    return tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
+
+
+@triton.jit
+def _passed(g, p0, p1, p2, p3):
+    """Of a window's g what each corner gets."""
+    return _if(p0, g), _if(p1, g), _if(p2, g), _if(p3, g)
+
+
+@triton.jit
 def _forward(
     x, weight, bias, y, mean, rate, channels,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -114,22 +135,18 @@ def _backward(
     every_gu = tl.zeros([WINDOWS, CHANNELS], tl.float32)
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
-        g = tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
-        x0, x1, x2, x3 = _load(x, places, inside, row, channels)
-        u0, u1, u2, u3 = (x0 - m) * r, (x1 - m) * r, (x2 - m) * r, (x3 - m) * r
-        g0, g1 = _if(u0 * w + s > 0, g), _if(u1 * w + s > 0, g)
-        g2, g3 = _if(u2 * w + s > 0, g), _if(u3 * w + s > 0, g)
+        g = _quarter(by_y, pooled, inside)
+        u0, u1, u2, u3, p0, p1, p2, p3 = _normalised(x, places, inside, row, channels, m, r, w, s)
+        g0, g1, g2, g3 = _passed(g, p0, p1, p2, p3)
         every_g += g0 + g1 + g2 + g3
         every_gu += g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3
     sum_g, sum_gu = tl.sum(every_g, 0), tl.sum(every_gu, 0)
     a, b, k = sum_g / n, sum_gu / n, r * w
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
-        g = tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
-        x0, x1, x2, x3 = _load(x, places, inside, row, channels)
-        u0, u1, u2, u3 = (x0 - m) * r, (x1 - m) * r, (x2 - m) * r, (x3 - m) * r
-        g0, g1 = _if(u0 * w + s > 0, g), _if(u1 * w + s > 0, g)
-        g2, g3 = _if(u2 * w + s > 0, g), _if(u3 * w + s > 0, g)
+        g = _quarter(by_y, pooled, inside)
+        u0, u1, u2, u3, p0, p1, p2, p3 = _normalised(x, places, inside, row, channels, m, r, w, s)
+        g0, g1, g2, g3 = _passed(g, p0, p1, p2, p3)
         _store(
             by_x, places, inside, row, channels,
             k * (g0 - a - u0 * b), k * (g1 - a - u1 * b),
@@ -208,14 +225,11 @@ def _backward_along(
     every_ec = tl.zeros([WINDOWS, CHANNELS], tl.float32)
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
-        g = tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
-        e = tl.load(by_dy + pooled, inside, 0.0).to(tl.float32) / 4
-        x0, x1, x2, x3 = _load(x, places, inside, row, channels)
-        u0, u1, u2, u3 = (x0 - m) * r, (x1 - m) * r, (x2 - m) * r, (x3 - m) * r
+        g, e = _quarter(by_y, pooled, inside), _quarter(by_dy, pooled, inside)
+        u0, u1, u2, u3, p0, p1, p2, p3 = _normalised(x, places, inside, row, channels, m, r, w, s)
         c0, c1, c2, c3 = _load(dx, places, inside, row, channels)
-        p0, p1, p2, p3 = u0 * w + s > 0, u1 * w + s > 0, u2 * w + s > 0, u3 * w + s > 0
-        g0, g1, g2, g3 = _if(p0, g), _if(p1, g), _if(p2, g), _if(p3, g)
-        e0, e1, e2, e3 = _if(p0, e), _if(p1, e), _if(p2, e), _if(p3, e)
+        g0, g1, g2, g3 = _passed(g, p0, p1, p2, p3)
+        e0, e1, e2, e3 = _passed(e, p0, p1, p2, p3)
         every_g += g0 + g1 + g2 + g3
         every_e += e0 + e1 + e2 + e3
         every_gu += g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3
@@ -232,18 +246,15 @@ def _backward_along(
     k = dw - r * q * w  # each u gets w g + k e + of_c c
     for first in tl.range(0, HEIGHT * WIDTH // 4, WINDOWS, loop_unroll_factor=1, num_stages=1):
         places, pooled, inside = _place(channel, first, channels, HEIGHT, WIDTH, WINDOWS)
-        g = tl.load(by_y + pooled, inside, 0.0).to(tl.float32) / 4
-        e = tl.load(by_dy + pooled, inside, 0.0).to(tl.float32) / 4
-        x0, x1, x2, x3 = _load(x, places, inside, row, channels)
-        u0, u1, u2, u3 = (x0 - m) * r, (x1 - m) * r, (x2 - m) * r, (x3 - m) * r
-        p0, p1, p2, p3 = u0 * w + s > 0, u1 * w + s > 0, u2 * w + s > 0, u3 * w + s > 0
-        e0, e1, e2, e3 = _if(p0, e), _if(p1, e), _if(p2, e), _if(p3, e)
+        g, e = _quarter(by_y, pooled, inside), _quarter(by_dy, pooled, inside)
+        u0, u1, u2, u3, p0, p1, p2, p3 = _normalised(x, places, inside, row, channels, m, r, w, s)
+        e0, e1, e2, e3 = _passed(e, p0, p1, p2, p3)
         _store(
             by_dx, places, inside, row, channels,
             r * w * (e0 - mean_e) + of_c * u0, r * w * (e1 - mean_e) + of_c * u1,
             r * w * (e2 - mean_e) + of_c * u2, r * w * (e3 - mean_e) + of_c * u3,
         )  # fmt: skip
-        g0, g1, g2, g3 = _if(p0, g), _if(p1, g), _if(p2, g), _if(p3, g)
+        g0, g1, g2, g3 = _passed(g, p0, p1, p2, p3)
         c0, c1, c2, c3 = _load(dx, places, inside, row, channels)
         _store(
             by_x, places, inside, row, channels,
