@@ -198,17 +198,17 @@ def problem(record: Record) -> str:
 def timing(case: Case, record: Record) -> list[str]:
     """Milliseconds per step, their range, and the number of repeats."""
     spread = (1000 * seconds / case.steps for seconds in sorted(record["seconds"]))
-    every = [shown(value) for value in spread]
+    every = [in_milliseconds(value) for value in spread]
     return [
-        shown(1000 * record["seconds_per_step"]),
+        in_milliseconds(1000 * record["seconds_per_step"]),
         f"{every[0]} to {every[-1]}" if len(every) > 1 else NONE,
         str(len(every)),
     ]
 
 
-def shown(milliseconds: float) -> str:
+def in_milliseconds(value: float) -> str:
     """To a tenth, of less than ten to three digits: a GPU's steps are shorter than that."""
-    return f"{milliseconds:,.1f}" if milliseconds >= 10 else f"{milliseconds:.3g}"
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def costs(case: Case, record: Record, ceilings: Record) -> list[str]:

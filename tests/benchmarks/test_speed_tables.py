@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from speed.cases import Case
-from speed.tables import render
+from speed.tables import in_milliseconds, render
 
 HEADER: dict[str, Any] = {
     "command": "python benchmarks/run.py",
@@ -73,6 +73,11 @@ def test_ratios_are_of_the_same_size() -> None:
     assert (long["B"], long["N"], long["s per gradient"]) == ("100", "80", "40")
     assert long["faster than (a)"] == "~10.00"
     assert long["faster than (b)"] == "-"
+
+
+def test_short_times_keep_three_digits() -> None:
+    values = 0.40049, 0.96512, 9.996, 10.04, 1234.56
+    assert [in_milliseconds(value) for value in values] == ["0.4", "0.965", "10", "10.0", "1,234.6"]
 
 
 def test_the_floor_is_at_the_measured_ceiling() -> None:
