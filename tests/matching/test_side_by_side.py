@@ -6,10 +6,12 @@ import pytest
 import torch
 from matching_problems import Segment, differences, random_segment
 from torch import Tensor
+from torch._C._functorch import TransformType
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 from datm.augment import SideBySide
 from datm.errors import InputError
-from datm.matching import MatchGradient, Student, match_gradient
+from datm.matching import MatchGradient, Student, match_gradient, student
 
 SPECS = [
     "convnet-2,width=6",
@@ -35,6 +37,11 @@ def matched(segments: list[Segment], method: str, student: Student) -> MatchGrad
         method,
         first.augment and SideBySide(tuple(segment.augment for segment in segments)),
     )
+
+
+def under_vmap() -> bool:
+    stack = retrieve_all_functorch_interpreters()
+    return any(own.key() == TransformType.Vmap for own in stack)
 
 
 def segments_of(spec: str) -> list[Segment]:
@@ -70,7 +77,7 @@ def test_one_student_is_never_vmapped() -> None:
     calls = []
 
     def loss(params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
-        calls.append(torch._C._functorch.is_batchedtensor(params))
+        calls.append(under_vmap())
         return segment.loss(params, images, logits)
 
     rows = segment.batches[0]
@@ -81,6 +88,32 @@ def test_one_student_is_never_vmapped() -> None:
     assert not any(calls)
     for found, expected in zip(one, alone, strict=True):
         assert torch.equal(found, expected.unsqueeze(0))
+
+
+@pytest.mark.parametrize("method", ["exact", "tesla"])
+def test_compiled_on_a_gpu_each_student_runs_the_function_of_one(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the GPU runs them one after the other, and for the compiler nothing."""
+    segments = segments_of(SPECS[0])
+    vmapped = []
+
+    def loss(params: Tensor, images: Tensor, logits: Tensor) -> Tensor:
+        vmapped.append(under_vmap())
+        return segments[0].loss(params, images, logits)
+
+    monkeypatch.setattr(student, "compiled", lambda function: function)
+    monkeypatch.setattr(student, "at_once", lambda f, each: [f(*own) for own in each])
+    monkeypatch.setattr(student, "_on_gpu", lambda tensor: True)
+    found = matched(segments, method, Student(loss, compile=True))
+    assert not any(vmapped)
+    monkeypatch.setattr(student, "_on_gpu", lambda tensor: False)
+    expected = matched(segments, method, Student(loss, compile=True))
+    assert any(vmapped)
+    for field in fields(found):
+        own, whole = getattr(found, field.name), getattr(expected, field.name)
+        assert own.shape == whole.shape
+        assert torch.allclose(own, whole, rtol=1e-10, atol=1e-12), field.name
 
 
 def test_the_oracle_takes_one_segment() -> None:

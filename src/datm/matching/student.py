@@ -14,6 +14,7 @@ from torch import Tensor
 from datm.matching.objective import NetworkLoss, StudentLoss
 from datm.runtime.capturing import captured, kept
 from datm.runtime.compiling import compiled
+from datm.runtime.streams import at_once
 
 
 class Student:
@@ -158,29 +159,35 @@ Function = Callable[..., Any]
 class _SideBySide:
     """A function of (params, images, ...), for one student or, with a leading axis, for G.
 
-    G = 1 is one student: the same arithmetic, and nothing more to compile.
+    G = 1 is one student: the same arithmetic, and nothing more to compile. On a GPU compiled
+    functions of one student run at the same time: vmapped, their convolutions would be grouped.
     """
 
     def __init__(self, function: Function, wrap: Callable[[Function], Function]) -> None:
         self._one = wrap(function)
         self._several = wrap(torch.func.vmap(function))
+        self._compiled = wrap is compiled
 
     @torch.no_grad()
     def __call__(self, params: Tensor, images: Tensor, *others: Tensor) -> Any:
         if params.ndim == 1:
             return self._one(params, channels_last(images), *others)
-        if len(params) > 1:
-            return self._several(params, channels_last(images), *others)
-        own = (other[0] for other in others)
-        result = self._one(params[0], channels_last(images[0]), *own)
-        return _with_axis(result)
+        if len(params) == 1 or (self._compiled and _on_gpu(params)):
+            each = list(zip(params, images, *others, strict=True))
+            alone = [self(*each[0])] if len(each) == 1 else at_once(self, each)
+            return _stacked(alone)
+        return self._several(params, channels_last(images), *others)
 
 
-def _with_axis(result: Any) -> Any:
-    """A tensor, or nested tuples of them, with a leading axis of 1."""
-    if isinstance(result, Tensor):
-        return result.unsqueeze(0)
-    return tuple(_with_axis(part) for part in result)
+def _on_gpu(tensor: Tensor) -> bool:
+    return tensor.is_cuda
+
+
+def _stacked(results: Sequence[Any]) -> Any:
+    """Tensors, or nested tuples of them, as one with a leading axis."""
+    if isinstance(results[0], Tensor):
+        return torch.stack(list(results)) if len(results) > 1 else results[0].unsqueeze(0)
+    return tuple(_stacked(parts) for parts in zip(*results, strict=True))
 
 
 def channels_last(images: Tensor) -> Tensor:
