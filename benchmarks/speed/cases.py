@@ -1,6 +1,6 @@
 """What is measured: the cases of each device, their arithmetic, and which are not worth starting.
 
-Letters: N inner steps, B batch, K classes.
+Letters: N inner steps, B batch, K classes, G students, teachers or networks side by side.
 """
 
 from collections.abc import Mapping
@@ -42,8 +42,8 @@ class Case:
     """One measurement, in a process of its own.
 
     `kind` is what is measured (a name in `measure.MEASURES`), `how` who computes it. `batch` is B,
-    `steps` N, `classes` K; `precision` that of the convolutions; `allocator` "default" is glibc's
-    malloc as it comes. `small` is a toy network, for tests of the benchmark itself.
+    `steps` N, `classes` K, `sides` G; `precision` that of the convolutions; `allocator` "default"
+    is glibc's malloc as it comes. `small` is a toy network, for tests of the benchmark itself.
     """
 
     kind: str
@@ -52,6 +52,7 @@ class Case:
     batch: int = 0
     steps: int = 0
     classes: int = 10
+    sides: int = 1
     allocator: str = "kept"
     small: bool = False
 
@@ -61,7 +62,8 @@ class Case:
         if self.how:
             parts += [self.how, self.precision]
         if self.batch:
-            parts += [f"K{self.classes}-B{self.batch}-N{self.steps}"]
+            sides = f"-G{self.sides}" if self.sides > 1 else ""
+            parts += [f"K{self.classes}-B{self.batch}-N{self.steps}{sides}"]
         if self.allocator != "kept":
             parts.append(f"{self.allocator}-malloc")
         return "/".join(parts) + ("/small" if self.small else "")
@@ -115,6 +117,11 @@ def grid(device: str, quick: bool) -> list[Case]:
             cases += _extras(batch, ("ours-exact-eager", "ours-tesla"))
         for batch, classes in ((10, 10), (100, 10), (1000, 100)):
             cases += _matching("iteration", batch, 80, precisions, ours, classes)
+        cases += [
+            Case("iteration", "ours-exact", "bfloat16", batch, 80, sides=sides)
+            for batch in (10, 100)
+            for sides in (2, 4, 8)
+        ]
         steps_timed = {"teach": 50, "evaluate": 50}
     else:
         for batch in (10, 50, 100):
@@ -135,6 +142,8 @@ def grid(device: str, quick: bool) -> list[Case]:
         steps = steps_timed[kind]
         cases += [Case(kind, "eager", precision, batch, steps) for precision in precisions]
         cases += [Case(kind, "ours", precision, batch, steps) for precision in ours]
+        if device == "cuda":
+            cases.append(Case(kind, "ours", "bfloat16", batch, steps, sides=4))
     return cases
 
 

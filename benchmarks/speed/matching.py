@@ -1,6 +1,7 @@
 """Matching gradients to be timed, and their errors against float64.
 
-Letters: P parameters, S synthetic images (= B here), N inner steps, B batch, K classes.
+Letters: P parameters, S synthetic images (= B here), N inner steps, B batch, K classes, G segments
+side by side.
 """
 
 from collections.abc import Callable
@@ -10,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from datm.augment import OPERATIONS, Augmentations, draw_augmentation
-from datm.matching import Student, match_gradient, student_loss
+from datm.augment import OPERATIONS, Augmentations, SideBySide, draw_augmentation
+from datm.matching import Augment, Student, match_gradient, student_loss
 from datm.networks import make_network
 from datm.runtime.device import Precision, computes_bfloat16, round_convolutions
 from datm.runtime.seeds import generator
 from speed import baselines
-from speed.baselines import Augment, Gradient, Segment
+from speed.baselines import Gradient, Segment
 from speed.cases import Case
 
 Matcher = Callable[[Segment, Augment | None], Gradient]
@@ -43,43 +44,56 @@ def iteration(case: Case, device: str) -> tuple[Work, Work]:
     augment = drawn(case, device)
 
     def iterate(steps: int) -> Tensor:
-        found = matcher(segment._replace(batches=segment.batches[:steps]), augment)
+        found = matcher(segment._replace(batches=segment.batches[..., :steps, :]), augment)
         for value, gradient in zip(values, found[1:], strict=True):
-            value.grad = gradient
+            value.grad = gradient if case.sides == 1 else gradient.mean(0)
         updates.step()
         return found.loss
 
     return lambda: iterate(1), lambda: iterate(case.steps)
 
 
-def drawn(case: Case, device: str) -> Augmentations:
+def drawn(case: Case, device: str) -> Augment:
     """A draw of the whole augmentation for each inner step, on the device.
 
     Outside the clock: `datm` makes them while the device works on the iteration before.
     """
-    draws = [
-        draw_augmentation("_".join(OPERATIONS), case.batch, generator(0, "augment", step))
-        for step in range(case.steps)
-    ]
-    together = Augmentations.of(draws)
-    return replace(together, uniforms=together.uniforms.to(device))
+    own = []
+    for number in range(case.sides):
+        draws = [
+            draw_augmentation("_".join(OPERATIONS), case.batch, generator(number, "augment", step))
+            for step in range(case.steps)
+        ]
+        steps = Augmentations.of(draws)
+        own.append(replace(steps, uniforms=steps.uniforms.to(device)))
+    return own[0] if case.sides == 1 else SideBySide(tuple(own))
 
 
 def make_segment(case: Case, device: str) -> Segment:
-    """Random data in float32: S = B images, permuted for every inner step."""
+    """Random data in float32: S = B images, permuted for every inner step.
+
+    Of G segments start, target and batches have a leading axis.
+    """
     depth, width, side = case.geometry
     draw = generator(0, "benchmark")
     network = make_network(f"convnet-{depth},width={width}", (3, side, side), case.classes)
-    start = network.initial(draw)
+    sides = (case.sides,) if case.sides > 1 else ()
+    start = network.initial(draw).repeat(*sides, 1)
     segment = Segment(
         start,
         start + 0.01 * torch.randn(start.shape, generator=draw),
         torch.randn(case.batch, 3, side, side, generator=draw),
         torch.randn(case.batch, case.classes, generator=draw),
         torch.tensor(0.01),
-        torch.stack([torch.randperm(case.batch, generator=draw) for _ in range(case.steps)]),
+        _rows(case, draw).view(*sides, case.steps, case.batch),
     )
     return Segment(*(value.to(device) for value in segment))
+
+
+def _rows(case: Case, draw: torch.Generator) -> Tensor:
+    """Rows [G * N, B], every student's of every step."""
+    count = case.sides * case.steps
+    return torch.stack([torch.randperm(case.batch, generator=draw) for _ in range(count)])
 
 
 def make_matcher(case: Case, compile: bool = True) -> Matcher:

@@ -86,7 +86,7 @@ def repeated(case: Case, clock: Clock) -> dict[str, Any]:
     return {
         "first_seconds": first,
         "seconds": seconds,
-        "seconds_per_step": statistics.median(seconds) / case.steps,
+        "seconds_per_step": statistics.median(seconds) / case.steps / case.sides,
     }
 
 

@@ -1,6 +1,5 @@
 """The markdown of a benchmark run, made from its records alone."""
 
-import statistics
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -128,7 +127,7 @@ def matched(rows: list[Row], ceilings: Record, whole: str) -> list[str]:
             [
                 *size,
                 *timing(case, record),
-                f"{statistics.median(record['seconds']):.3g}",
+                f"{record['seconds_per_step'] * case.steps:.3g}",
                 ratio(case, record, rows, "unrolled"),
                 ratio(case, record, rows, "tesla"),
                 *costs(case, record, ceilings),
@@ -184,7 +183,8 @@ def network(rows: list[Row]) -> str:
 
 def label(case: Case) -> str:
     plain = case.allocator == "default"
-    return LABELS[case.how] + (", glibc's default malloc" if plain else "")
+    several = f", {case.sides} side by side" if case.sides > 1 else ""
+    return LABELS[case.how] + several + (", glibc's default malloc" if plain else "")
 
 
 def problem(record: Record) -> str:
@@ -196,8 +196,9 @@ def problem(record: Record) -> str:
 
 
 def timing(case: Case, record: Record) -> list[str]:
-    """Milliseconds per step, their range, and the number of repeats."""
-    spread = (1000 * seconds / case.steps for seconds in sorted(record["seconds"]))
+    """Milliseconds per step of one, their range, and the number of repeats."""
+    steps = case.steps * case.sides
+    spread = (1000 * seconds / steps for seconds in sorted(record["seconds"]))
     every = [in_milliseconds(value) for value in spread]
     return [
         in_milliseconds(1000 * record["seconds_per_step"]),

@@ -2,7 +2,7 @@
 
 Augmentation is on in all of them, with the same draws and the same code for both sides.
 
-Letters: P parameters, B batch, K classes.
+Letters: P parameters, B batch, K classes, G teachers or networks side by side.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datm.augment import OPERATIONS, draw_augmentation
 from datm.batches import BatchStream
-from datm.evaluation.train import Protocol, train_network
+from datm.evaluation.train import Protocol, train_networks
 from datm.matching import Student, student_loss
 from datm.matching.objective import hard_logits
 from datm.networks import Network, make_network
@@ -44,8 +44,11 @@ def teaching(case: Case, device: str) -> tuple[Work, Work]:
     logits = hard_logits(labels, case.classes)
 
     def ours(steps: int) -> Tensor:
-        params = start
-        for batch, targets in batches(images, logits, case.batch, steps):
+        params = start.repeat(case.sides, 1)
+        # As in `teaching/school.py`: one teacher has an axis too.
+        each = [batches(images, logits, case.batch, steps) for _ in range(case.sides)]
+        for parts in zip(*each, strict=True):
+            batch, targets = (torch.stack(part) for part in zip(*parts, strict=True))
             params = params - RATE * student.gradient(params, batch, targets)[0]
         return params
 
@@ -65,7 +68,8 @@ def evaluation(case: Case, device: str) -> tuple[Work, Work]:
         longer = Protocol(
             learning_rate=RATE, epochs=max(1, steps // per_epoch), augmentation=STRATEGY
         )
-        return train_network(network, student, images, logits, longer, 0)
+        sets, seeds = [(images, logits)] * case.sides, range(case.sides)
+        return train_networks(network, student, sets, longer, seeds)
 
     def eager(steps: int) -> Tensor:
         return baselines.train(

@@ -4,8 +4,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+import torch
 from speed.cases import PASSES, Case, grid, reason_to_skip
 from speed.matching import make_matcher, make_segment
+from speed.measure import WORKS
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -37,6 +40,20 @@ def test_passes_are_as_counted(how: str) -> None:
             matcher(segment, None)
         counts.append(counter.get_total_flops() / case.pass_flops)
     assert PASSES[how] - 0.3 < counts[1] - counts[0] <= PASSES[how]
+
+
+@pytest.mark.parametrize("kind", ["iteration", "teach", "evaluate"])
+def test_several_side_by_side_are_several(kind: str) -> None:
+    """Losses [G] of segments, parameters [G, P] of networks; the first is the one alone."""
+    how = "ours-exact-eager" if kind == "iteration" else "ours"
+    case = Case(kind, how, batch=4, steps=2, small=True)
+    one, three = (WORKS[kind](replace(case, sides=sides), "cpu")[1]() for sides in (1, 3))
+    assert isinstance(one, Tensor) and isinstance(three, Tensor)
+    assert len(three) == 3 and bool(three.isfinite().all())
+    if kind == "iteration":
+        assert len(set(three.tolist())) == 3
+    else:
+        assert torch.allclose(three[0], one.view(three[0].shape), atol=1e-5)
 
 
 def test_unrolled_memory_is_foretold() -> None:

@@ -48,6 +48,17 @@ def rows(page: str, title: str) -> list[dict[str, str]]:
     return [dict(zip(head, cells, strict=True)) for cells in body]
 
 
+def test_of_several_side_by_side_the_time_of_one_is_shown() -> None:
+    four = Case("iteration", "ours-exact", "bfloat16", 10, 80, sides=4)
+    _, record = timed(four, 0.16, 0.32, 0.64)
+    record["seconds_per_step"] /= 4
+    page = render(HEADER, records((four, record)))
+    (row,) = rows(page, "One iteration")
+    assert row["method"] == "ours, exact, 4 side by side"
+    shown = [row[name] for name in ("ms per inner step", "range", "s per iteration")]
+    assert shown == ["1", "0.5 to 2", "0.08"]
+
+
 def test_ratios_are_of_the_same_size() -> None:
     page = render(
         HEADER,
