@@ -48,8 +48,10 @@ def test_several_side_by_side_are_several(kind: str) -> None:
     how = "ours-exact-eager" if kind == "iteration" else "ours"
     case = Case(kind, how, batch=4, steps=2, small=True)
     one, three = (WORKS[kind](replace(case, sides=sides), "cpu")[1]() for sides in (1, 3))
-    assert isinstance(one, Tensor) and isinstance(three, Tensor)
-    assert len(three) == 3 and bool(three.isfinite().all())
+    assert isinstance(one, Tensor)
+    assert isinstance(three, Tensor)
+    assert len(three) == 3
+    assert bool(three.isfinite().all())
     if kind == "iteration":
         assert len(set(three.tolist())) == 3
     else:
