@@ -32,7 +32,7 @@ def check(place: Place) -> bool:
         network, most = place.network(precision), ROUNDING[precision]
         compiled = Student(student_loss(network), place.on_gpu)
         eager = Student(student_loss(network))
-        for sides in (1,) if precision == "tf32" else (1, 3):
+        for sides in (1, 3):
             title = f"{precision}, {sides} side by side"
             for turn in range(TURNS):
                 problem = random_problem(place, network, BATCH, STEPS, sides, seed=turn)
