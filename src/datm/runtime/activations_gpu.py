@@ -54,9 +54,14 @@ def _if(condition, value):
 
 @triton.jit
 def _own(channels, CHANNELS: tl.constexpr):
-    """This program's image and channels; where these stand in [B, C]."""
-    image, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * CHANNELS
-    channel = first + tl.arange(0, CHANNELS)
+    """This program's image and channels; where these stand in [B, C].
+
+    An image's programs are numbered one after the other. They run at the same time then, and what
+    lies side by side in memory, each program's 32 bytes of a pixel, is moved together.
+    """
+    groups = tl.cdiv(channels, CHANNELS)
+    image = (tl.program_id(0) // groups).to(tl.int64)
+    channel = tl.program_id(0) % groups * CHANNELS + tl.arange(0, CHANNELS)
     return image, channel, image * channels + channel
 
 
@@ -287,7 +292,7 @@ def call(function: str, x: Tensor, *arguments: Tensor) -> None:
     if "backward" in function:  # what is read twice need not stay in registers
         windows = min(windows, 64)
     with torch.cuda.device_of(x):
-        KERNELS[function][(b, triton.cdiv(c, CHANNELS))](
+        KERNELS[function][(b * triton.cdiv(c, CHANNELS),)](
             *arguments,
             c,
             HEIGHT=h,
