@@ -117,6 +117,18 @@ def test_tf32_is_for_convolutions_and_where_asked_for(
         pass
 
 
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
+@pytest.mark.parametrize(("device", "made"), [("cuda:1", [1]), ("cuda", [])])
+def test_the_gpu_asked_for_is_the_present_one(
+    device: str, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Graphs are recorded on the present one, wherever their tensors are."""
+    set_devices: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", set_devices.append)
+    assert Runtime(device=device).torch_device() == torch.device(device)
+    assert set_devices == made
+
+
 def test_other_precisions_are_refused() -> None:
     with pytest.raises(ValidationError, match="precision"):
         Runtime(precision="float16")

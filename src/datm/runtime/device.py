@@ -58,6 +58,8 @@ class Runtime:
         keep_freed_memory()
         use_huge_pages()
         if device.type == "cuda":
+            if device.index is not None:
+                torch.cuda.set_device(device.index)  # where graphs are recorded
             round_convolutions(precision)
         return device
 
