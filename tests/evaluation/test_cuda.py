@@ -6,7 +6,8 @@ Each compiled function is called four times and more, with other data each time:
 call warms up, the second records a CUDA graph, and only from the third on the graph is replayed.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from datm.distillation import DistilledSet, distill
 from datm.evaluation import evaluate
 from datm.matching import Student, match_gradient, student_loss
 from datm.networks import Network, Predictor, make_network
+from datm.runtime.capturing import captured, recording_failures
 from datm.runtime.device import Precision, Runtime
 from datm.runtime.files import load_tensors
 from datm.runtime.seeds import generator
@@ -51,6 +53,14 @@ pytestmark = pytest.mark.skipif(
     DEVICE == "cuda" and not torch.cuda.is_available(),
     reason="needs a CUDA device and DATM_TEST_GPU=1",
 )
+
+
+@pytest.fixture(autouse=True)
+def _recorded() -> Iterator[None]:
+    """What cannot be recorded is computed all the same: nothing else would show it."""
+    before = recording_failures()
+    yield
+    assert recording_failures() == before
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +149,16 @@ def inputs(network: Network, several: int, turn: int) -> tuple[Tensor, ...]:
     logits = torch.randn(*sides, 10, network.classes, generator=draw)
     direction = torch.randn(*sides, network.layout.total, generator=draw)
     return params.view(direction.shape), images, logits, direction
+
+
+def test_recorded_again_once_all_recordings_are_gone() -> None:
+    for factor in (2.0, 3.0):
+        function = captured(lambda x, factor=factor: [factor * x])
+        for turn in range(4):
+            (found,) = function(torch.full((5,), float(turn), device=DEVICE))
+            assert found.tolist() == [factor * turn] * 5
+        del function, found
+        gc.collect()
 
 
 @pytest.mark.parametrize("several", [0, 3])

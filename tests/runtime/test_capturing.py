@@ -1,46 +1,26 @@
 """Recording and replaying: what is kept, what is copied and what is said. A stand-in records.
+(`tests/evaluation/test_cuda.py` has the real one.)"""
 
-The stand-in's replay computes the function again on the recorded inputs and writes into the
-recorded results, as a graph's kernels do. (`tests/evaluation/test_cuda.py` has the real one.)
-"""
-
+import gc
 import logging
 from collections.abc import Callable
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_structure
 
 from datm.runtime import capturing
 from datm.runtime.capturing import captured, kept, recording_failures
-
-
-class StandIn:
-    """A graph of `function`'s kernels on `inputs`."""
-
-    def __init__(self, function: Callable[..., Any], inputs: list[Tensor], form: Any) -> None:
-        self._call = lambda: function(*tree_unflatten(inputs, form))
-        self.results = self._call()
-
-    def replay(self) -> None:
-        for old, new in zip(
-            *(tree_flatten(r)[0] for r in (self.results, self._call())), strict=True
-        ):
-            old.copy_(new)
+from recordings import record_with_a_stand_in
 
 
 @pytest.fixture
 def _on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    def record(function: Callable[..., Any], given: list[Tensor], form: Any) -> Any:
-        inputs = [value.clone() for value in given]
-        graph = StandIn(function, inputs, form)
-        return capturing._Recording(graph, inputs, graph.results)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(capturing, "_record", record)
-    monkeypatch.setattr(capturing, "_on_gpu", lambda tensor: True)
-    capturing._report.cache_clear()
+    record_with_a_stand_in(monkeypatch)
 
 
 def scaled(calls: list[int]) -> Callable[..., Any]:
@@ -113,6 +93,38 @@ def test_what_cannot_be_recorded_is_said_once_and_computed(
             assert other(torch.ones(1)).item() == 3
     assert [record.message.count("not permitted") for record in caplog.records] == [1]
     assert recording_failures() == 1
+
+
+def test_recordings_share_memory_that_outlives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch cannot record into a pool whose recordings are all gone, unless it is kept."""
+    alive: list[str] = []
+
+    class Pool:
+        id = (0, 7)
+
+        def __init__(self) -> None:
+            alive.append("pool")
+
+        def __del__(self) -> None:
+            alive.clear()
+
+    @contextmanager
+    def graph(_: object, pool: tuple[int, int], **__: object) -> Any:
+        assert alive == ["pool"]
+        assert pool == (0, 7)
+        yield
+
+    empty = SimpleNamespace(replay=lambda: None)
+    for name, value in (("MemPool", Pool), ("graph", graph), ("CUDAGraph", lambda: empty)):
+        monkeypatch.setattr(torch.cuda, name, value)
+    capturing._pool.cache_clear()
+    for _ in range(3):
+        recording = capturing._record(lambda x: x + 1, [torch.ones(2)], tree_structure((0,)))
+        assert recording([torch.zeros(2)]).tolist() == [2, 2]
+        del recording
+        gc.collect()
+        assert alive == ["pool"]
+    capturing._pool.cache_clear()
 
 
 @pytest.mark.usefixtures("_on_gpu")

@@ -36,8 +36,11 @@ def recording_failures() -> int:
 
 @cache
 def _pool() -> Any:
-    """One pool of memory for all recordings: they run one after the other."""
-    return torch.cuda.graph_pool_handle()
+    """One pool of memory for all recordings: they run one after the other.
+
+    PyTorch refuses to record into one whose recordings are all gone, unless it is kept as here.
+    """
+    return torch.cuda.MemPool()
 
 
 def captured(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,6 +107,6 @@ def _record(function: Callable[..., Any], given: list[Tensor], form: Any) -> _Re
     inputs = [value.clone() for value in given]  # of the same strides where these are dense
     graph = torch.cuda.CUDAGraph()
     # What other threads do meanwhile, such as pinning memory, is none of its business.
-    with torch.cuda.graph(graph, pool=_pool(), capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=_pool().id, capture_error_mode="thread_local"):
         results = function(*tree_unflatten(inputs, form))
     return _Recording(graph, inputs, results)
