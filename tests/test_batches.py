@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from datm.batches import BatchStream
+from datm import batches
+from datm.batches import BatchStream, blocks
 
 SIZES = [(1, 1), (2, 1), (7, 3), (7, 7), (10, 4), (10, 5), (12, 11)]
 
@@ -63,3 +64,34 @@ def test_every_order_is_equally_likely() -> None:
     firsts = torch.stack([BatchStream(5, 5, seed)[0] for seed in range(2000)])[:, 0]
     counts = firsts.bincount(minlength=5)
     assert ((counts - 400).abs() < 5 * 400**0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "steps", "fit", "most", "sizes"),
+    [
+        (1000, 80, 21, None, [20, 20, 20, 20]),  # not 21 thrice and 17: each size is recorded
+        (10, 80, 2184, None, [80]),
+        (10, 1000, 2184, 50, [50] * 20),
+        (10, 176, 85, 50, [44] * 4),
+        (1000, 7, 3, 50, [3, 3, 1]),
+        (1000, 3, 0, 50, [1, 1, 1]),
+        (1000, 0, 3, 50, []),
+    ],
+)
+def test_steps_are_done_in_runs_of_about_one_size(
+    numbers: int,
+    steps: int,
+    fit: int,
+    most: int | None,
+    sizes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "BLOCK", fit * numbers)
+    found = blocks(range(5, 5 + steps), numbers, False, most)
+    assert [len(block) for block in found] == sizes
+    assert [step for block in found for step in block] == list(range(5, 5 + steps))
+
+
+def test_a_gpu_does_more_at_once() -> None:
+    counts = [len(blocks(range(100), 2**16, on_gpu)) for on_gpu in (False, True)]
+    assert counts == [7, 1]

@@ -98,6 +98,11 @@ class SideBySide:
         return torch.stack([own.turned(part) for own, part in zip(self.own, images, strict=True)])
 
 
+def augmented(draws: Sequence[Sequence[Augmentation]], images: Tensor) -> Tensor:
+    """Images [G, n, B, c, H, W] under G students' draws for n steps each."""
+    return SideBySide(tuple(Augmentations.of(own) for own in draws)).block(0, images)
+
+
 def together(draws: Sequence[Augmentation], images: Tensor) -> Tensor:
     """Batches [m, B, c, H, W], each under its own draw; those of one operation in one go."""
     batches = images.unbind(0)

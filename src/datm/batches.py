@@ -1,12 +1,33 @@
 """Which images stand in which batch: permutation after permutation, cut into chunks of B.
 
+And how many such batches are worked on at once.
+
 Shapes: n images, B batch.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
 from datm.runtime.seeds import generator
+
+BLOCK, GPU_BLOCK = 2**20, 2**26
+"""Numbers in the images of the steps that are done at once: 4 MB in float32; 256 on a GPU."""
+
+STEPS_AT_ONCE = 50
+"""Of a training, at most: short enough that its second run, which a GPU records, comes soon."""
+
+
+def blocks(steps: range, numbers: int, on_gpu: bool, most: int | None = None) -> list[range]:
+    """`steps` in runs that are done at once, about equal: a GPU records one for each length.
+
+    numbers: in the images of a step; most: steps of a run.
+    """
+    longest = max(1, (GPU_BLOCK if on_gpu else BLOCK) // numbers)
+    longest = min(longest, most or longest)
+    n = math.ceil(len(steps) / max(1, math.ceil(len(steps) / longest)))
+    return [steps[first : first + n] for first in range(0, len(steps), max(1, n))]
 
 
 class BatchStream:
@@ -38,9 +59,10 @@ class BatchStream:
         offset = first - rounds[0] * self.count
         return positions[offset : offset + self.batch]
 
-    def stack(self, steps: int) -> Tensor:
-        """Batches 0 .. steps-1 as one tensor [steps, B]."""
-        return torch.stack([self[step] for step in range(steps)])
+    def stack(self, steps: int | range) -> Tensor:
+        """The batches of `steps`, or of 0 .. steps-1, as one tensor [n, B]."""
+        each = range(steps) if isinstance(steps, int) else steps
+        return torch.stack([self[step] for step in each])
 
     def _permutation(self, number: int) -> Tensor:
         if number not in self._permutations:

@@ -62,7 +62,7 @@ def test_truncated_it_is_the_gradient_of_a_student_that_began_later(
     method: str, nearest: bool, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of five steps by hand, then three whole; the distance is relative to the first start."""
-    monkeypatch.setattr("datm.matching.problem.BLOCK", block)
+    monkeypatch.setattr("datm.batches.BLOCK", block)
     segment = random_segment(4, steps=5, batch=3)
     loss = Student(segment.loss)
     theta, augment = segment.start, segment.augment

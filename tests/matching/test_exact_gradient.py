@@ -6,8 +6,9 @@ import pytest
 import torch
 from matching_problems import STRATEGY, difference, differences, random_segment
 
+from datm import batches
 from datm.augment import OPERATIONS
-from datm.matching import Distance, MatchGradient, problem
+from datm.matching import Distance, MatchGradient
 
 TOLERANCE = 1e-10
 
@@ -37,7 +38,7 @@ def test_how_many_steps_are_augmented_at_once_changes_nothing(
     segment = random_segment(4, 7, 3)
     oracle = segment.match("unrolled", distance=Distance(nearest=nearest))
     numbers = 3 * segment.images[0].numel()
-    monkeypatch.setattr(problem, "BLOCK", steps_at_once * numbers)
+    monkeypatch.setattr(batches, "BLOCK", steps_at_once * numbers)
     found = differences(segment.match("exact", distance=Distance(nearest=nearest)), oracle)
     assert max(found.values()) < TOLERANCE, found
     plain = replace(segment, augment=lambda step, images: segment.augment(step, images))

@@ -5,7 +5,8 @@ import torch
 from matching_problems import Segment, random_segment
 
 from allocations import allocated
-from datm.matching import Student, problem
+from datm import batches
+from datm.matching import Student
 
 STEPS = (2, 4, 12)
 
@@ -14,7 +15,7 @@ STEPS = (2, 4, 12)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are augmented together up to a fixed size: here that of two, as so small a problem
     would fit into one block whatever its steps."""
-    monkeypatch.setattr(problem, "BLOCK", 2 * 5 * 3 * 16 * 16)
+    monkeypatch.setattr(batches, "BLOCK", 2 * 5 * 3 * 16 * 16)
 
 
 def segment_of(steps: int) -> Segment:

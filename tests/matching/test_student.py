@@ -1,7 +1,6 @@
 """Any functional student; nothing given is changed and no graph is left."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from matching_problems import CLASSES, Segment, differences, random_segment
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from datm.matching import Student, match_gradient, problem, soft_cross_entropy
+from datm.matching import Student, match_gradient, soft_cross_entropy
 
 METHODS = ["exact", "tesla", "unrolled"]
 
@@ -196,22 +195,3 @@ def test_steps_together_are_steps_one_by_one() -> None:
         )
         for ours, expected in zip(found, (direction, by_images, by_logits, total), strict=True):
             torch.testing.assert_close(ours, expected)
-
-
-@pytest.mark.parametrize(
-    ("batch", "steps", "most", "sizes"),
-    [
-        (1000, 80, 21, [20, 20, 20, 20]),  # not 21, 21, 21 and 17: each size is recorded by itself
-        (10, 80, 2184, [80]),
-        (1000, 7, 3, [3, 3, 1]),
-        (1000, 3, 0, [1, 1, 1]),
-    ],
-)
-def test_steps_are_done_in_runs_of_about_one_size(
-    batch: int, steps: int, most: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(problem, "BLOCK", most * batch * 3072)
-    given = SimpleNamespace(batches=torch.empty(steps, batch), images=torch.empty(1, 3, 32, 32))
-    found = problem.Problem.blocks(given, 5, 5 + steps)
-    assert [len(block) for block in found] == sizes
-    assert [step for block in found for step in block] == list(range(5, 5 + steps))

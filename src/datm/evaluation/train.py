@@ -1,7 +1,7 @@
 """Training one fresh network on a set of images with soft or hard labels.
 
 Shapes: n images, c channels, H height, W width, K classes, P parameters, B batch, G networks
-side by side.
+side by side, m steps of a block.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datm.augment import draw_augmentation
-from datm.batches import BatchStream
+from datm.augment import augmented, draw_augmentation
+from datm.batches import STEPS_AT_ONCE, BatchStream, blocks
 from datm.matching import Student
 from datm.networks import Network
 from datm.runtime.seeds import generator
@@ -76,21 +76,28 @@ def train_networks(
     params = torch.stack([network.initial(generator(seed, "initial")) for seed in seeds]).to(device)
     velocity = torch.zeros_like(params)
     streams = [BatchStream(count, protocol.batch, seed, "order") for seed in seeds]
-    steps = protocol.steps(count)
+    steps = range(protocol.steps(count))
+    batch, halfway = streams[0].batch, (len(steps) + 1) // 2
 
-    def inputs(step: int) -> tuple[Tensor, Tensor]:
-        images, logits = [], []
-        for (own_images, own_logits), stream, seed in zip(sets, streams, seeds, strict=True):
-            rows = stream[step].to(device, non_blocking=True)
-            draw = generator(seed, "augment", step)
-            augment = draw_augmentation(protocol.augmentation, len(rows), draw)
-            images.append(augment(own_images[rows]))
-            logits.append(own_logits[rows])
-        return torch.stack(images), torch.stack(logits)
+    def inputs(block: range) -> tuple[Tensor, Tensor]:
+        """Augmented images [G, m, B, c, H, W] and label logits [G, m, B, K]."""
+        rows = [stream.stack(block).to(device, non_blocking=True) for stream in streams]
+        draws = [
+            [
+                draw_augmentation(protocol.augmentation, batch, generator(seed, "augment", step))
+                for step in block
+            ]
+            for seed in seeds
+        ]
+        pairs = list(zip(sets, rows, strict=True))
+        images = torch.stack([own_images[own] for (own_images, _), own in pairs])
+        logits = torch.stack([own_logits[own] for (_, own_logits), own in pairs])
+        return augmented(draws, images), logits
 
-    for step in range(steps):
-        gradient, _ = student.gradient(params, *inputs(step))
-        velocity = protocol.momentum * velocity + gradient + protocol.weight_decay * params
-        rate = protocol.learning_rate * (1.0 if step < (steps + 1) // 2 else 0.1)
-        params = params - rate * velocity
+    numbers = len(seeds) * batch * sets[0][0][0].numel()
+    for block in blocks(steps, numbers, params.is_cuda, STEPS_AT_ONCE):
+        rates = [protocol.learning_rate * (1.0 if step < halfway else 0.1) for step in block]
+        params, velocity, _ = student.descend(
+            params, velocity, *inputs(block), rates, protocol.momentum, protocol.weight_decay
+        )
     return params

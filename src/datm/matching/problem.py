@@ -4,13 +4,13 @@ Shapes: P parameters, S synthetic images, N inner steps, B batch, c channels, H 
 K classes.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from datm.batches import blocks
 from datm.matching.data_loss import DataLoss
 from datm.matching.distance import Way
 from datm.matching.student import Student
@@ -20,9 +20,6 @@ Augment = Callable[[int, Tensor], Tensor]
 
 It may have a method `block(first, images [..., n, B, c, H, W])` that does n steps at once.
 """
-
-BLOCK, GPU_BLOCK = 2**20, 2**26
-"""Numbers in the images of the steps that are done at once: 4 MB in float32; 256 on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,7 @@ class Problem:
     def blocks(self, first: int, stop: int) -> list[range]:
         """The inner steps from `first` up to `stop`, in runs that are done at once, about equal."""
         images = self.batches.shape[:-2].numel() * self.batches.shape[-1] * self.images[0].numel()
-        most = max(1, (GPU_BLOCK if self.images.is_cuda else BLOCK) // images)
-        runs = math.ceil((stop - first) / most)
-        n = math.ceil((stop - first) / max(1, runs))
-        return [range(begin, min(begin + n, stop)) for begin in range(first, stop, n)]
+        return blocks(range(first, stop), images, self.images.is_cuda)
 
     def augmented(self, block: range, images: Tensor) -> Tensor:
         """Images [..., n, B, c, H, W] of the steps in `block` as those steps see them."""

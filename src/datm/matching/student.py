@@ -53,6 +53,7 @@ class Student:
         self._adjoint = replayed(self._one_adjoint)
         self._adjoint_of_data = replayed(self._one_adjoint_of_data)
         self._advance = replayed(self._advance_plainly)
+        self._descend = replayed(self._descend_plainly)
         self._retreat = replayed(partial(self._retreat_plainly, True))
         self._retreat_to_data = replayed(partial(self._retreat_plainly, False))
 
@@ -115,6 +116,41 @@ class Student:
             list(places), images, logits, direction, step_size
         )
         return lambda_0, by_images, by_logits, total
+
+    def descend(
+        self,
+        params: Tensor,
+        velocity: Tensor,
+        images: Tensor,
+        logits: Tensor,
+        rates: Sequence[float],
+        momentum: float = 0.0,
+        decay: float = 0.0,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(params, velocity, the losses' sum) after n steps of SGD, as in torch.optim.
+
+        v <- momentum v + g + decay params, params <- params - rate v. params, velocity [..., P];
+        images [..., n, B, c, H, W]; logits [..., n, B, K]; rates: n. The results are the caller's
+        to keep.
+        """
+        given = torch.tensor([*rates, momentum, decay], dtype=params.dtype)
+        habits = given.to(params.device, non_blocking=True)
+        found: list[Tensor] = self._descend(params, velocity, images, logits, habits)
+        after, moving, total = kept(found)
+        return after, moving, total
+
+    @torch.no_grad()
+    def _descend_plainly(
+        self, params: Tensor, velocity: Tensor, images: Tensor, logits: Tensor, habits: Tensor
+    ) -> list[Tensor]:
+        *rates, momentum, decay = habits.unbind()
+        total = params.new_zeros(params.shape[:-1])
+        for own, labels, rate in zip(images.unbind(-5), logits.unbind(-3), rates, strict=True):
+            gradient, loss = self._one_gradient(params, own, labels)
+            velocity = momentum * velocity + gradient + decay * params
+            params = params - rate * velocity
+            total = total + loss
+        return [params, velocity, total]
 
     @torch.no_grad()
     def _advance_plainly(

@@ -3,7 +3,7 @@
 The loop is one for all variants: which images an epoch takes, how a gradient is made of a step's
 batches and which direction is taken are functions that a `Course` brings.
 
-Letters: P parameters, B batch, K classes, n images, G teachers side by side.
+Letters: P parameters, B batch, K classes, n images, G teachers side by side, m steps of a block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datm.augment import draw_augmentation
+from datm.augment import Augmentation, augmented, draw_augmentation
+from datm.batches import STEPS_AT_ONCE, blocks
 from datm.data import DataSet
 from datm.errors import InputError
 from datm.matching import Student, student_loss
@@ -38,6 +39,11 @@ class Course:
     direction: Direction = sgd
     balanced: bool = False
     who: str = "teacher"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step is one gradient on one batch, so that many are done at once."""
+        return self.direction is sgd and not self.balanced
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,8 @@ class School:
         """
         for epoch in range(first + 1, course.epochs + 1):
             lesson = course.lessons(epoch)
-            total = params.new_zeros(len(learners))
-            for gradient in self._gradients(lesson, learners, course.balanced):
-                direction, loss = course.direction(gradient, params)
-                params = params - self.config.learning_rate * direction
-                total = total + loss
+            train = self._in_blocks if course.is_plain else self._step_by_step
+            params, total = train(params, lesson, learners, course)
             losses = (total / len(lesson.steps)).tolist()
             for learner, own, mean in zip(learners, params, losses, strict=True):
                 if not (mean < float("inf") and bool(own.isfinite().all())):
@@ -100,6 +103,42 @@ class School:
                         " smaller one."
                     )
             yield epoch, params, losses
+
+    def _in_blocks(
+        self, params: Tensor, lesson: Lesson, learners: Sequence[Learner], course: Course
+    ) -> tuple[Tensor, Tensor]:
+        """(parameters [G, P], the sum of losses [G]) after a lesson of plain steps."""
+        streams = [lesson.stream(learner.seed) for learner in learners]
+        still, total = torch.zeros_like(params), params.new_zeros(len(learners))
+        numbers = len(learners) * lesson.batch * self.images[0].numel()
+        for block in blocks(lesson.steps, numbers, params.is_cuda, STEPS_AT_ONCE):
+            rows = torch.stack([torch.stack([own(step) for step in block]) for own in streams])
+            rows = rows.to(self.device, non_blocking=True)
+            draws = [
+                [
+                    self._draw(rows.shape[-1], generator(learner.seed, "augment", step))
+                    for step in block
+                ]
+                for learner in learners
+            ]
+            images = augmented(draws, self.images[rows])
+            rates = [self.config.learning_rate] * len(block)
+            params, _, losses = self.student.descend(
+                params, still, images, self.logits[rows], rates
+            )
+            total = total + losses
+        return params, total
+
+    def _step_by_step(
+        self, params: Tensor, lesson: Lesson, learners: Sequence[Learner], course: Course
+    ) -> tuple[Tensor, Tensor]:
+        """The same of steps of any kind."""
+        total = params.new_zeros(len(learners))
+        for gradient in self._gradients(lesson, learners, course.balanced):
+            direction, loss = course.direction(gradient, params)
+            params = params - self.config.learning_rate * direction
+            total = total + loss
+        return params, total
 
     def _gradients(
         self, lesson: Lesson, learners: Sequence[Learner], balanced: bool
@@ -137,8 +176,10 @@ class School:
     def _batch(self, rows: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augmented images [B, c, H, W] and label logits [B, K] of the training rows [B]."""
         rows = rows.to(self.device, non_blocking=True)
-        augment = draw_augmentation(self.config.augmentation, len(rows), draw)
-        return augment(self.images[rows]), self.logits[rows]
+        return self._draw(len(rows), draw)(self.images[rows]), self.logits[rows]
+
+    def _draw(self, batch: int, draw: torch.Generator) -> Augmentation:
+        return draw_augmentation(self.config.augmentation, batch, draw)
 
     def report(self, params: Tensor) -> dict[str, float | None]:
         """Accuracy on the splits that teachers never see (None for an empty split)."""
