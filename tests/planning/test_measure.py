@@ -83,8 +83,9 @@ def test_the_quickest_of_two_repeats_is_never_above_their_median(
     assert quickest < 1 < seconds < 1000
 
 
+@pytest.mark.parametrize(("kind", "begun", "most"), [("match", 4, 80), ("gradient", 1, 50)])
 def test_where_calls_are_recorded_compiling_and_recording_count_as_the_first(
-    monkeypatch: pytest.MonkeyPatch,
+    kind: Kind, begun: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a clock that the calls set: of any number of steps the first takes 30 s, the second 1."""
     now, seen = [0.0], Counter[int]()
@@ -98,12 +99,12 @@ def test_where_calls_are_recorded_compiling_and_recording_count_as_the_first(
     bench.records = True
     held = SimpleNamespace(reset=lambda: 1000, peak=lambda: 1000 + 7 * max(seen))
     monkeypatch.setattr(bench, "memory", held)
-    seconds, quickest, first, memory, _ = bench.take(call, "match", 4)
+    seconds, quickest, first, memory, _ = bench.take(call, kind, 4)
     assert seconds == pytest.approx(0.01)
     assert quickest == pytest.approx(0.01)
     assert first == pytest.approx(31, abs=0.1)
-    assert seen[4] >= 3
-    assert max(seen) > 4  # then as many steps as take a while, begun anew
+    assert seen[begun] >= 3
+    assert begun < max(seen) <= most  # then as many steps as take a while, begun anew
     assert memory == 7 * max(seen)  # and recorded with all that they hold
 
 

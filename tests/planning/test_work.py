@@ -105,8 +105,12 @@ class Taken:
         self.counts: Counter[tuple[str, int, int]] = Counter()
         for kind in ("gradient", "adjoint"):
             self._watch(monkeypatch, kind)
-        for several, kind in (("advance", "gradient"), ("retreat", "adjoint")):
-            self._watch_several(monkeypatch, several, kind)
+        for several, kind, place in (
+            ("advance", "gradient", 1),
+            ("descend", "gradient", 2),
+            ("retreat", "adjoint", 1),
+        ):
+            self._watch_several(monkeypatch, several, kind, place)
         scores = Predictor.scores
 
         def counted(predictor, params, images, reference):
@@ -145,14 +149,19 @@ class Taken:
 
         monkeypatch.setattr(Student, kind, counted)
 
-    def _watch_several(self, monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
-        """Steps taken one after the other in one call; of images [n, B, ...] or [G, n, B, ...]."""
+    def _watch_several(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, place: int
+    ) -> None:
+        """Steps taken one after the other in one call; of images [n, B, ...] or [G, n, B, ...].
+
+        place: of the images among the arguments.
+        """
         original = getattr(Student, name)
 
-        def counted(student, place, images, *others):
-            *sides, steps, batch = images.shape[:-3]
+        def counted(student, *arguments):
+            *sides, steps, batch = arguments[place].shape[:-3]
             self.counts[kind, batch, sides[0] if sides else 1] += steps
-            return original(student, place, images, *others)
+            return original(student, *arguments)
 
         monkeypatch.setattr(Student, name, counted)
 

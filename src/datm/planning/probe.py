@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from datm.batches import STEPS_AT_ONCE
 from datm.matching.config import Method
 from datm.planning.outline import Kind, Step
 from datm.planning.process import Memory, resident
@@ -161,7 +162,8 @@ class Bench:
             call(1)
             one = self.memory.peak() - before
             peak, more = one, max(0, (peak - one) // (inner - 1))
-        taken = self.repeated(call, second / inner, self.order.inner_steps if match else 1)
+        at_once = STEPS_AT_ONCE if self.records and kind == "gradient" else 1
+        taken = self.repeated(call, second / inner, self.order.inner_steps if match else at_once)
         if len(taken) < 2:
             taken.append(second / inner)
         if self.records and not more:  # a recording holds the images of all its steps
@@ -170,7 +172,7 @@ class Bench:
         return seconds, min(taken), max(0.0, first - inner * seconds), max(0, peak), more
 
     def repeated(self, call: Call, known: float, most: int) -> list[float]:
-        """Seconds of one step, repeatedly. `known`: about how many; `most`: inner steps of a run.
+        """Seconds of one step, repeatedly. `known`: about how many; `most`: steps of one call.
 
         Short steps are taken many at once, as a run does: a GPU is not waited for after each.
         """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from datm.augment import Augmentation, Augmentations, SideBySide, draw_augmentation
+from datm.augment import Augmentation, Augmentations, SideBySide, augmented, draw_augmentation
 from datm.baselines import DMConfig, DSAConfig, Task, zhao2021dsa, zhao2023dm
 from datm.matching import Student, match_gradient, student_loss
 from datm.matching.config import Method
@@ -52,15 +52,15 @@ class Parts:
             draw = generator(0, "plan", next(calls))
             return draw_augmentation(step.augmentation, batch, draw)
 
-        def own() -> tuple[Tensor, Tensor]:
-            rows = self._rows(batch)
-            return augmentation()(images[rows]), logits[rows]
-
-        def gradient(_: int) -> object:
-            params = self._alone_or_stacked([self.params for _ in sides])
-            inputs = zip(*(own() for _ in sides), strict=True)
-            found = self.student.gradient(params, *map(self._alone_or_stacked, inputs))[0]
-            return params - 0.01 * found
+        def gradient(steps: int) -> object:
+            params = torch.stack([self.params for _ in sides])
+            rows = torch.stack(
+                [torch.stack([self._rows(batch) for _ in range(steps)]) for _ in sides]
+            )
+            draws = [[augmentation() for _ in range(steps)] for _ in sides]
+            seen = augmented(draws, images[rows])
+            still = torch.zeros_like(params)
+            return self.student.descend(params, still, seen, logits[rows], [0.01] * steps)
 
         def match(inner_steps: int) -> object:
             return self._match(images, logits, step.side, inner_steps, augmentation)
