@@ -145,7 +145,7 @@ def teaching_section(rows: list[Row], ceilings: Record) -> list[str]:
             found.append([label(case), case.precision, trouble, *[NONE] * (len(head) - 3)])
             continue
         epoch = record["seconds_per_step"] * EPOCH_IMAGES / case.batch
-        shown = [f"{epoch:,.0f}", ratio(case, record, rows, "eager")]
+        shown = [to_digits(epoch), ratio(case, record, rows, "eager")]
         times = timing(case, record)
         found.append([label(case), case.precision, *times, *shown, *costs(case, record, ceilings)])
     case = rows[0][0]
@@ -199,16 +199,16 @@ def timing(case: Case, record: Record) -> list[str]:
     """Milliseconds per step of one, their range, and the number of repeats."""
     steps = case.steps * case.sides
     spread = (1000 * seconds / steps for seconds in sorted(record["seconds"]))
-    every = [in_milliseconds(value) for value in spread]
+    every = [to_digits(value) for value in spread]
     return [
-        in_milliseconds(1000 * record["seconds_per_step"]),
+        to_digits(1000 * record["seconds_per_step"]),
         f"{every[0]} to {every[-1]}" if len(every) > 1 else NONE,
         str(len(every)),
     ]
 
 
-def in_milliseconds(value: float) -> str:
-    """To a tenth, of less than ten to three digits: a GPU's steps are shorter than that."""
+def to_digits(value: float) -> str:
+    """To a tenth, of less than ten to three digits: a GPU's times are shorter than that."""
     return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"
 
 
