@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from speed.cases import Case
-from speed.tables import to_digits, render
+from speed.tables import render, to_digits
 
 HEADER: dict[str, Any] = {
     "command": "python benchmarks/run.py",

@@ -5,7 +5,6 @@ import gc
 import logging
 from collections.abc import Callable
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -96,26 +95,32 @@ def test_what_cannot_be_recorded_is_said_once_and_computed(
 
 
 def test_recordings_share_memory_that_outlives_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch cannot record into a pool whose recordings are all gone, unless it is kept."""
-    alive: list[str] = []
+    """PyTorch cannot record into a pool again once all that was recorded into it is gone."""
+    alive: list[object] = []
+    begun: list[object] = []
 
-    class Pool:
-        id = (0, 7)
-
+    class Graph:
         def __init__(self) -> None:
-            alive.append("pool")
+            self.number = object()
+
+        def replay(self) -> None: ...
 
         def __del__(self) -> None:
-            alive.clear()
+            alive.remove(self.number)
 
     @contextmanager
-    def graph(_: object, pool: tuple[int, int], **__: object) -> Any:
-        assert alive == ["pool"]
-        assert pool == (0, 7)
+    def graph(made: Graph, pool: str, **_: object) -> Any:
+        assert pool == "pool"
+        assert bool(alive) or not begun
+        alive.append(made.number)
+        begun.append(made.number)
         yield
 
-    empty = SimpleNamespace(replay=lambda: None)
-    for name, value in (("MemPool", Pool), ("graph", graph), ("CUDAGraph", lambda: empty)):
+    for name, value in (
+        ("CUDAGraph", Graph),
+        ("graph", graph),
+        ("graph_pool_handle", lambda: "pool"),
+    ):
         monkeypatch.setattr(torch.cuda, name, value)
     capturing._pool.cache_clear()
     for _ in range(3):
@@ -123,7 +128,7 @@ def test_recordings_share_memory_that_outlives_them(monkeypatch: pytest.MonkeyPa
         assert recording([torch.zeros(2)]).tolist() == [2, 2]
         del recording
         gc.collect()
-        assert alive == ["pool"]
+        assert len(alive) == 1
     capturing._pool.cache_clear()
 
 

@@ -34,13 +34,22 @@ def recording_failures() -> int:
     return _report.cache_info().currsize
 
 
-@cache
-def _pool() -> Any:
-    """One pool of memory for all recordings: they run one after the other.
+def _graph(graph: torch.cuda.CUDAGraph, pool: Any) -> Any:
+    """What is launched in this context becomes `graph`."""
+    # What other threads do meanwhile, such as pinning memory, is none of its business.
+    return torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
 
-    PyTorch refuses to record into one whose recordings are all gone, unless it is kept as here.
+
+@cache
+def _pool(device: torch.device) -> tuple[Any, torch.cuda.CUDAGraph]:
+    """One pool of memory for all recordings, which run one after the other; what keeps it.
+
+    PyTorch refuses to record into a pool whose recordings are all gone: one of them stays.
     """
-    return torch.cuda.MemPool()
+    pool, keeper = torch.cuda.graph_pool_handle(), torch.cuda.CUDAGraph()
+    with _graph(keeper, pool):
+        torch.zeros(1, device=device)
+    return pool, keeper
 
 
 def captured(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,7 +115,6 @@ class _Captured:
 def _record(function: Callable[..., Any], given: list[Tensor], form: Any) -> _Recording:
     inputs = [value.clone() for value in given]  # of the same strides where these are dense
     graph = torch.cuda.CUDAGraph()
-    # What other threads do meanwhile, such as pinning memory, is none of its business.
-    with torch.cuda.graph(graph, pool=_pool().id, capture_error_mode="thread_local"):
+    with _graph(graph, _pool(given[0].device)[0]):
         results = function(*tree_unflatten(inputs, form))
     return _Recording(graph, inputs, results)
