@@ -38,6 +38,6 @@ def record_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return capturing._Recording(graph, inputs, graph.results)  # type: ignore[arg-type]
 
     monkeypatch.setattr(capturing, "_record", record)
-    monkeypatch.setattr(capturing, "_on_gpu", lambda tensor: True)
+    monkeypatch.setattr(capturing, "on_gpu", lambda tensor: True)
     capturing._report.cache_clear()
     return recorded

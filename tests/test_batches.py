@@ -1,10 +1,12 @@
 """Batches: permutation after permutation, cut into equal chunks, each to be had by itself."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from datm import batches
-from datm.batches import BatchStream, blocks
+from datm.batches import BatchStream, blocks, training_blocks
 
 SIZES = [(1, 1), (2, 1), (7, 3), (7, 7), (10, 4), (10, 5), (12, 11)]
 
@@ -39,7 +41,7 @@ def test_a_batch_holds_every_image_at_most_once_where_it_can(batch: int) -> None
 
 def test_batches_have_one_size_and_stack() -> None:
     stream = BatchStream(10, 4, 0, "order")
-    stacked = stream.stack(7)
+    stacked = stream.stack(range(7))
     assert stacked.shape == (7, 4)
     assert all(torch.equal(stacked[step], stream[step]) for step in range(7))
 
@@ -53,7 +55,7 @@ def test_steps_per_epoch_is_the_nearest_whole_number(count: int, batch: int, ste
 
 
 def test_orders_differ_by_seed_path_and_round() -> None:
-    rounds = BatchStream(50, 50, 0, "a").stack(3)
+    rounds = BatchStream(50, 50, 0, "a").stack(range(3))
     others = [BatchStream(50, 50, 1, "a")[0], BatchStream(50, 50, 0, "b")[0]]
     orders = {tuple(order.tolist()) for order in [*rounds, *others]}
     assert len(orders) == 5
@@ -67,31 +69,48 @@ def test_every_order_is_equally_likely() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "steps", "fit", "most", "sizes"),
+    ("numbers", "steps", "fit", "sizes"),
     [
-        (1000, 80, 21, None, [20, 20, 20, 20]),  # not 21 thrice and 17: each size is recorded
-        (10, 80, 2184, None, [80]),
-        (10, 1000, 2184, 50, [50] * 20),
-        (10, 176, 85, 50, [44] * 4),
-        (1000, 7, 3, 50, [3, 3, 1]),
-        (1000, 3, 0, 50, [1, 1, 1]),
-        (1000, 0, 3, 50, []),
+        (1000, 80, 21, [20, 20, 20, 20]),  # not 21 thrice and 17: each size is recorded
+        (10, 80, 2184, [80]),
+        (1000, 7, 3, [3, 3, 1]),
+        (1000, 3, 0, [1, 1, 1]),
+        (1000, 0, 3, []),
     ],
 )
-def test_steps_are_done_in_runs_of_about_one_size(
-    numbers: int,
-    steps: int,
-    fit: int,
-    most: int | None,
-    sizes: list[int],
-    monkeypatch: pytest.MonkeyPatch,
+def test_inner_steps_are_done_in_runs_of_about_one_size(
+    numbers: int, steps: int, fit: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "BLOCK", fit * numbers)
-    found = blocks(range(5, 5 + steps), numbers, False, most)
+    assert_runs(blocks(range(5, 5 + steps), numbers, False), steps, sizes)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "steps", "fit", "sizes"),
+    [
+        (10, 176, 85, [32, 32, 32, 32, 32, 16]),
+        (10, 177, 85, [32, 32, 32, 32, 32, 16, 1]),
+        (10, 13, 2184, [8, 4, 1]),
+        (1000, 13, 7, [4, 4, 4, 1]),
+        (1000, 3, 0, [1, 1, 1]),
+        (1000, 0, 3, []),
+    ],
+)
+def test_a_training_is_done_in_runs_of_powers_of_two(
+    numbers: int, steps: int, fit: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a GPU records six lengths at most, whatever trainings there are."""
+    monkeypatch.setattr(batches, "BLOCK", fit * numbers)
+    assert_runs(training_blocks(range(5, 5 + steps), numbers, False), steps, sizes)
+
+
+def assert_runs(found: list[range], steps: int, sizes: list[int]) -> None:
     assert [len(block) for block in found] == sizes
     assert [step for block in found for step in block] == list(range(5, 5 + steps))
 
 
-def test_a_gpu_does_more_at_once() -> None:
-    counts = [len(blocks(range(100), 2**16, on_gpu)) for on_gpu in (False, True)]
-    assert counts == [7, 1]
+@pytest.mark.parametrize("divided", [blocks, training_blocks])
+def test_a_gpu_does_more_at_once(divided: Callable[..., list[range]]) -> None:
+    counts = [len(divided(range(64), 2**16, on_gpu)) for on_gpu in (False, True)]
+    assert counts[0] == 4
+    assert counts[1] == (1 if divided is blocks else 2)

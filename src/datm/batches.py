@@ -15,19 +15,36 @@ from datm.runtime.seeds import generator
 BLOCK, GPU_BLOCK = 2**20, 2**26
 """Numbers in the images of the steps that are done at once: 4 MB in float32; 256 on a GPU."""
 
-STEPS_AT_ONCE = 50
+STEPS_AT_ONCE = 32
 """Of a training, at most: short enough that its second run, which a GPU records, comes soon."""
 
 
-def blocks(steps: range, numbers: int, on_gpu: bool, most: int | None = None) -> list[range]:
-    """`steps` in runs that are done at once, about equal: a GPU records one for each length.
+def blocks(steps: range, numbers: int, on_gpu: bool) -> list[range]:
+    """The inner steps of a student in runs that are done at once, about equal.
 
-    numbers: in the images of a step; most: steps of a run.
+    numbers: in the images of a step. A GPU records each length by itself, and students of one job
+    take as many steps each.
     """
-    longest = max(1, (GPU_BLOCK if on_gpu else BLOCK) // numbers)
-    longest = min(longest, most or longest)
-    n = math.ceil(len(steps) / max(1, math.ceil(len(steps) / longest)))
+    n = math.ceil(len(steps) / max(1, math.ceil(len(steps) / _fit(numbers, on_gpu))))
     return [steps[first : first + n] for first in range(0, len(steps), max(1, n))]
+
+
+def training_blocks(steps: range, numbers: int, on_gpu: bool) -> list[range]:
+    """The steps of a training in runs of powers of two: few lengths, however many steps there are.
+
+    numbers: in the images of a step.
+    """
+    longest = 1 << min(STEPS_AT_ONCE, _fit(numbers, on_gpu)).bit_length() - 1
+    found, first = [], 0
+    while left := len(steps) - first:
+        n = min(longest, 1 << left.bit_length() - 1)
+        found.append(steps[first : first + n])
+        first += n
+    return found
+
+
+def _fit(numbers: int, on_gpu: bool) -> int:
+    return max(1, (GPU_BLOCK if on_gpu else BLOCK) // numbers)
 
 
 class BatchStream:
@@ -59,10 +76,9 @@ class BatchStream:
         offset = first - rounds[0] * self.count
         return positions[offset : offset + self.batch]
 
-    def stack(self, steps: int | range) -> Tensor:
-        """The batches of `steps`, or of 0 .. steps-1, as one tensor [n, B]."""
-        each = range(steps) if isinstance(steps, int) else steps
-        return torch.stack([self[step] for step in each])
+    def stack(self, steps: range) -> Tensor:
+        """The batches of n `steps` as one tensor [n, B]."""
+        return torch.stack([self[step] for step in steps])
 
     def _permutation(self, number: int) -> Tensor:
         if number not in self._permutations:

@@ -67,7 +67,7 @@ def test_the_steps_before_the_window_go_on_in_the_same_batches(teachers: Traject
     iteration, draw = max(draws.items(), key=lambda item: item[1].first)
     assert draw.first == 4
     stream = BatchStream(10, 6, 3, "distill", iteration, 0, "batches")
-    assert torch.equal(draw.batches, stream.stack(7))
+    assert torch.equal(draw.batches, stream.stack(range(7)))
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,10 @@ def test_compiled_on_a_gpu_each_student_runs_the_function_of_one(
 
     monkeypatch.setattr(student, "compiled", lambda function: function)
     monkeypatch.setattr(student, "at_once", lambda f, each: [f(*own) for own in each])
-    monkeypatch.setattr(student, "_on_gpu", lambda tensor: True)
+    monkeypatch.setattr(student, "on_gpu", lambda tensor: True)
     found = matched(segments, method, Student(loss, compile=True))
     assert not any(vmapped)
-    monkeypatch.setattr(student, "_on_gpu", lambda tensor: False)
+    monkeypatch.setattr(student, "on_gpu", lambda tensor: False)
     expected = matched(segments, method, Student(loss, compile=True))
     assert any(vmapped)
     for field in fields(found):

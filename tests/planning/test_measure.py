@@ -83,7 +83,7 @@ def test_the_quickest_of_two_repeats_is_never_above_their_median(
     assert quickest < 1 < seconds < 1000
 
 
-@pytest.mark.parametrize(("kind", "begun", "most"), [("match", 4, 80), ("gradient", 1, 50)])
+@pytest.mark.parametrize(("kind", "begun", "most"), [("match", 4, 80), ("gradient", 1, 32)])
 def test_where_calls_are_recorded_compiling_and_recording_count_as_the_first(
     kind: Kind, begun: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,4 +160,4 @@ class Segments:
         # the same in any network, and the matching loss does not know the difference.
         flipped = match.flip and bool(torch.rand((), generator=generator(*path, "flip")) < 0.5)
         augment = replace(Augmentations.of(drawn), flipped=flipped)
-        return Draw(segment, start, target, stream.stack(steps), augment, real, first)
+        return Draw(segment, start, target, stream.stack(range(steps)), augment, real, first)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datm.augment import augmented, draw_augmentation
-from datm.batches import STEPS_AT_ONCE, BatchStream, blocks
+from datm.batches import BatchStream, training_blocks
 from datm.matching import Student
 from datm.networks import Network
 from datm.runtime.seeds import generator
@@ -95,7 +95,7 @@ def train_networks(
         return augmented(draws, images), logits
 
     numbers = len(seeds) * batch * sets[0][0][0].numel()
-    for block in blocks(steps, numbers, params.is_cuda, STEPS_AT_ONCE):
+    for block in training_blocks(steps, numbers, params.is_cuda):
         rates = [protocol.learning_rate * (1.0 if step < halfway else 0.1) for step in block]
         params, velocity, _ = student.descend(
             params, velocity, *inputs(block), rates, protocol.momentum, protocol.weight_decay

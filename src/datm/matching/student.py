@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datm.matching.objective import NetworkLoss, StudentLoss
-from datm.runtime.capturing import captured, kept
+from datm.runtime.capturing import captured, kept, on_gpu
 from datm.runtime.compiling import compiled
 from datm.runtime.streams import at_once
 
@@ -208,15 +208,11 @@ class _SideBySide:
     def __call__(self, params: Tensor, images: Tensor, *others: Tensor) -> Any:
         if params.ndim == 1:
             return self._one(params, channels_last(images), *others)
-        if len(params) == 1 or (self._compiled and _on_gpu(params)):
+        if len(params) == 1 or (self._compiled and on_gpu(params)):
             each = list(zip(params, images, *others, strict=True))
             alone = [self(*each[0])] if len(each) == 1 else at_once(self, each)
             return _stacked(alone)
         return self._several(params, channels_last(images), *others)
-
-
-def _on_gpu(tensor: Tensor) -> bool:
-    return tensor.is_cuda
 
 
 def _stacked(results: Sequence[Any]) -> Any:

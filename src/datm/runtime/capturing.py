@@ -20,7 +20,8 @@ MOST_RECORDINGS = 32
 """Of a function. Each has memory for its tensors; further shapes run plainly."""
 
 
-def _on_gpu(tensor: Tensor) -> bool:
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether functions of it can be recorded."""
     return tensor.is_cuda
 
 
@@ -64,7 +65,7 @@ def captured(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def kept(results: list[Tensor]) -> list[Tensor]:
     """What a captured function returned, out of reach of the next call."""
-    if not _on_gpu(results[0]):
+    if not on_gpu(results[0]):
         return results
     own = [torch.empty_like(value) for value in results]
     torch._foreach_copy_(own, results)
@@ -91,7 +92,7 @@ class _Captured:
 
     def __call__(self, *arguments: Any) -> Any:
         given, form = tree_flatten(arguments)
-        if self._plain or not _on_gpu(given[0]):
+        if self._plain or not on_gpu(given[0]):
             return self._function(*arguments)
         key = str(form), tuple((value.shape, value.stride(), value.dtype) for value in given)
         if key not in self._recordings:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from datm.augment import Augmentation, augmented, draw_augmentation
-from datm.batches import STEPS_AT_ONCE, blocks
+from datm.batches import training_blocks
 from datm.data import DataSet
 from datm.errors import InputError
 from datm.matching import Student, student_loss
@@ -92,8 +92,10 @@ class School:
         """
         for epoch in range(first + 1, course.epochs + 1):
             lesson = course.lessons(epoch)
-            train = self._in_blocks if course.is_plain else self._step_by_step
-            params, total = train(params, lesson, learners, course)
+            if course.is_plain:
+                params, total = self._in_blocks(params, lesson, learners)
+            else:
+                params, total = self._step_by_step(params, lesson, learners, course)
             losses = (total / len(lesson.steps)).tolist()
             for learner, own, mean in zip(learners, params, losses, strict=True):
                 if not (mean < float("inf") and bool(own.isfinite().all())):
@@ -105,13 +107,13 @@ class School:
             yield epoch, params, losses
 
     def _in_blocks(
-        self, params: Tensor, lesson: Lesson, learners: Sequence[Learner], course: Course
+        self, params: Tensor, lesson: Lesson, learners: Sequence[Learner]
     ) -> tuple[Tensor, Tensor]:
         """(parameters [G, P], the sum of losses [G]) after a lesson of plain steps."""
         streams = [lesson.stream(learner.seed) for learner in learners]
         still, total = torch.zeros_like(params), params.new_zeros(len(learners))
         numbers = len(learners) * lesson.batch * self.images[0].numel()
-        for block in blocks(lesson.steps, numbers, params.is_cuda, STEPS_AT_ONCE):
+        for block in training_blocks(lesson.steps, numbers, params.is_cuda):
             rows = torch.stack([torch.stack([own(step) for step in block]) for own in streams])
             rows = rows.to(self.device, non_blocking=True)
             draws = [
