@@ -69,42 +69,32 @@ def test_every_order_is_equally_likely() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "steps", "fit", "sizes"),
+    ("divided", "numbers", "steps", "fit", "sizes"),
     [
-        (1000, 80, 21, [20, 20, 20, 20]),  # not 21 thrice and 17: each size is recorded
-        (10, 80, 2184, [80]),
-        (1000, 7, 3, [3, 3, 1]),
-        (1000, 3, 0, [1, 1, 1]),
-        (1000, 0, 3, []),
+        (blocks, 1000, 80, 21, [20, 20, 20, 20]),  # not 21 thrice and 17: a GPU records each size
+        (blocks, 10, 80, 2184, [80]),
+        (blocks, 1000, 7, 3, [3, 3, 1]),
+        (blocks, 1000, 3, 0, [1, 1, 1]),
+        (blocks, 1000, 0, 3, []),
+        # However many steps, powers of two are six sizes at most.
+        (training_blocks, 10, 176, 85, [32, 32, 32, 32, 32, 16]),
+        (training_blocks, 10, 177, 85, [32, 32, 32, 32, 32, 16, 1]),
+        (training_blocks, 10, 13, 2184, [8, 4, 1]),
+        (training_blocks, 1000, 13, 7, [4, 4, 4, 1]),
+        (training_blocks, 1000, 3, 0, [1, 1, 1]),
+        (training_blocks, 1000, 0, 3, []),
     ],
 )
-def test_inner_steps_are_done_in_runs_of_about_one_size(
-    numbers: int, steps: int, fit: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+def test_steps_are_done_in_runs_of_few_sizes(
+    divided: Callable[..., list[range]],
+    numbers: int,
+    steps: int,
+    fit: int,
+    sizes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batches, "BLOCK", fit * numbers)
-    assert_runs(blocks(range(5, 5 + steps), numbers, False), steps, sizes)
-
-
-@pytest.mark.parametrize(
-    ("numbers", "steps", "fit", "sizes"),
-    [
-        (10, 176, 85, [32, 32, 32, 32, 32, 16]),
-        (10, 177, 85, [32, 32, 32, 32, 32, 16, 1]),
-        (10, 13, 2184, [8, 4, 1]),
-        (1000, 13, 7, [4, 4, 4, 1]),
-        (1000, 3, 0, [1, 1, 1]),
-        (1000, 0, 3, []),
-    ],
-)
-def test_a_training_is_done_in_runs_of_powers_of_two(
-    numbers: int, steps: int, fit: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that a GPU records six lengths at most, whatever trainings there are."""
-    monkeypatch.setattr(batches, "BLOCK", fit * numbers)
-    assert_runs(training_blocks(range(5, 5 + steps), numbers, False), steps, sizes)
-
-
-def assert_runs(found: list[range], steps: int, sizes: list[int]) -> None:
+    found = divided(range(5, 5 + steps), numbers, False)
     assert [len(block) for block in found] == sizes
     assert [step for block in found for step in block] == list(range(5, 5 + steps))
 
