@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from datm.augment import OPERATIONS, draw_augmentation
-from datm.batches import BatchStream
+from datm.augment import OPERATIONS, augmented, draw_augmentation
+from datm.batches import BatchStream, training_blocks
 from datm.evaluation.train import Protocol, train_networks
 from datm.matching import Student, student_loss
 from datm.matching.objective import hard_logits
@@ -45,11 +45,18 @@ def teaching(case: Case, device: str) -> tuple[Work, Work]:
 
     def ours(steps: int) -> Tensor:
         params = start.repeat(case.sides, 1)
-        # As in `teaching/school.py`: one teacher has an axis too.
-        each = [batches(images, logits, case.batch, steps) for _ in range(case.sides)]
-        for parts in zip(*each, strict=True):
-            batch, targets = (torch.stack(part) for part in zip(*parts, strict=True))
-            params = params - RATE * student.gradient(params, batch, targets)[0]
+        still, stream = torch.zeros_like(params), BatchStream(count, case.batch, 0, "order")
+        numbers = case.sides * case.batch * images[0].numel()
+        # As in `teaching/school.py`, with the same draws for all teachers.
+        for block in training_blocks(range(steps), numbers, params.is_cuda):
+            rows = stream.stack(block).to(device, non_blocking=True).repeat(case.sides, 1, 1)
+            draws = [
+                draw_augmentation(STRATEGY, case.batch, generator(0, "augment", step))
+                for step in block
+            ]
+            seen = augmented([draws] * case.sides, images[rows])
+            rates = [RATE] * len(block)
+            params, _, _ = student.descend(params, still, seen, logits[rows], rates)
         return params
 
     return _both(case, ours)
