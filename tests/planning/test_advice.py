@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 from plans import CONVNET_3, PARAMETERS, costs_of, outline_of
 
 from datm.config import load_config
@@ -11,6 +12,7 @@ from datm.planning.advice import Room, hints, problems
 from datm.planning.outline import Outline
 from datm.planning.plan import needs_of
 from datm.recipes import Recipe
+from datm.runtime.device import Runtime
 
 PLENTY = Room(host=10**15, device=None, disk=10**15)
 BASE = 10**9
@@ -130,6 +132,24 @@ def test_the_longest_stage_is_named_with_what_would_shorten_it(
     for words in ("--precision bfloat16", "a GPU"):
         assert words in text
     assert ("--trajectories" in text) == (stage == "teach")
+
+
+@pytest.mark.parametrize(
+    ("segments", "teachers", "said"), [(1, 1, False), (4, 1, True), (1, 100, True)]
+)
+def test_side_by_side_is_for_a_gpu_where_there_are_several(
+    segments: int, teachers: int, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runtime, "torch_device", lambda _: torch.device("cuda"))
+    few = {"evaluate.full_epochs": "1", "teach.teachers": str(teachers)}
+    few |= {"distill.iterations": "1"} if teachers > 1 else {}
+    recipe = load_config("cifar10-ipc10", {**few, "match.segments": str(segments)})
+    outline = outline_of(recipe)
+    costs = costs_of(outline, seconds=0.1)
+    needed = needs_of(outline, {CONVNET_3: PARAMETERS}, costs, BASE, False)
+    text = " ".join(hints(outline, needed, costs))
+    assert f"for {'teach' if teachers > 1 else 'distil'}." in text
+    assert ("--side_by_side 4" in text) == said
 
 
 @pytest.mark.parametrize("share", ["0", "1"])

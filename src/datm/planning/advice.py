@@ -120,13 +120,23 @@ def hints(outline: Outline, needs: list[Need], costs: Costs) -> list[str]:
     faster += ["--precision bfloat16"] if runtime.arithmetic == "float32" else []
     if runtime.torch_device().type == "cpu":
         faster.append("a GPU")
-    elif runtime.side_by_side == 1:
+    elif runtime.side_by_side == 1 and _has_several(outline.recipe, stage):
         faster.append("--side_by_side 4")
     if stage == "teach":
         found.append("Teachers made before can be used: --trajectories DIR.")
     if faster:
         found.append(f"Steps may be quicker with {' or '.join(faster)}: plan again to see.")
     return found
+
+
+def _has_several(recipe: "Recipe", stage: str) -> bool:
+    """Whether a stage has teachers, segments or networks to stand side by side."""
+    several = {
+        "teach": recipe.teach.teachers,
+        "distil": recipe.distill.match.segments,
+        "evaluate": recipe.evaluate.seeds,
+    }
+    return several[stage] > 1
 
 
 def _levers(recipe: "Recipe", stage: str) -> list[tuple[str, "Recipe"]]:
