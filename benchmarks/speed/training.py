@@ -50,11 +50,7 @@ def teaching(case: Case, device: str) -> tuple[Work, Work]:
         # As in `teaching/school.py`, with the same draws for all teachers.
         for block in training_blocks(range(steps), numbers, params.is_cuda):
             rows = stream.stack(block).to(device, non_blocking=True).repeat(case.sides, 1, 1)
-            draws = [
-                draw_augmentation(STRATEGY, case.batch, generator(0, "augment", step))
-                for step in block
-            ]
-            seen = augmented([draws] * case.sides, images[rows])
+            seen = augmented(STRATEGY, [0] * case.sides, block, images[rows])
             rates = [RATE] * len(block)
             params, _, _ = student.descend(params, still, seen, logits[rows], rates)
         return params

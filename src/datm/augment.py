@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datm.errors import InputError
+from datm.runtime.seeds import generator
 
 BRIGHTNESS = 0.5  # additive, +-
 SATURATION = 2.0  # factor in (0, 2)
@@ -98,9 +99,13 @@ class SideBySide:
         return torch.stack([own.turned(part) for own, part in zip(self.own, images, strict=True)])
 
 
-def augmented(draws: Sequence[Sequence[Augmentation]], images: Tensor) -> Tensor:
-    """Images [G, n, B, c, H, W] under G students' draws for n steps each."""
-    return SideBySide(tuple(Augmentations.of(own) for own in draws)).block(0, images)
+def augmented(strategy: str, seeds: Sequence[int], steps: range, images: Tensor) -> Tensor:
+    """Images [G, n, B, c, H, W] as trainings with these G seeds see them at these n steps."""
+    own = [
+        [draw_augmentation(strategy, images.shape[2], generator(s, "augment", i)) for i in steps]
+        for s in seeds
+    ]
+    return SideBySide(tuple(map(Augmentations.of, own))).block(0, images)
 
 
 def together(draws: Sequence[Augmentation], images: Tensor) -> Tensor:

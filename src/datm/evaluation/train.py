@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datm.augment import augmented, draw_augmentation
+from datm.augment import augmented
 from datm.batches import BatchStream, training_blocks
 from datm.matching import Student
 from datm.networks import Network
@@ -77,24 +77,17 @@ def train_networks(
     velocity = torch.zeros_like(params)
     streams = [BatchStream(count, protocol.batch, seed, "order") for seed in seeds]
     steps = range(protocol.steps(count))
-    batch, halfway = streams[0].batch, (len(steps) + 1) // 2
+    halfway = (len(steps) + 1) // 2
 
     def inputs(block: range) -> tuple[Tensor, Tensor]:
         """Augmented images [G, m, B, c, H, W] and label logits [G, m, B, K]."""
         rows = [stream.stack(block).to(device, non_blocking=True) for stream in streams]
-        draws = [
-            [
-                draw_augmentation(protocol.augmentation, batch, generator(seed, "augment", step))
-                for step in block
-            ]
-            for seed in seeds
-        ]
         pairs = list(zip(sets, rows, strict=True))
         images = torch.stack([own_images[own] for (own_images, _), own in pairs])
         logits = torch.stack([own_logits[own] for (_, own_logits), own in pairs])
-        return augmented(draws, images), logits
+        return augmented(protocol.augmentation, seeds, block, images), logits
 
-    numbers = len(seeds) * batch * sets[0][0][0].numel()
+    numbers = len(seeds) * streams[0].batch * sets[0][0][0].numel()
     for block in training_blocks(steps, numbers, params.is_cuda):
         rates = [protocol.learning_rate * (1.0 if step < halfway else 0.1) for step in block]
         params, velocity, _ = student.descend(

@@ -57,8 +57,8 @@ class Parts:
             rows = torch.stack(
                 [torch.stack([self._rows(batch) for _ in range(steps)]) for _ in sides]
             )
-            draws = [[augmentation() for _ in range(steps)] for _ in sides]
-            seen = augmented(draws, images[rows])
+            seeds = [next(calls) for _ in sides]
+            seen = augmented(step.augmentation, seeds, range(steps), images[rows])
             still = torch.zeros_like(params)
             return self.student.descend(params, still, seen, logits[rows], [0.01] * steps)
 

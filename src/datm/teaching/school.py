@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datm.augment import Augmentation, augmented, draw_augmentation
+from datm.augment import augmented, draw_augmentation
 from datm.batches import training_blocks
 from datm.data import DataSet
 from datm.errors import InputError
@@ -116,14 +116,8 @@ class School:
         for block in training_blocks(lesson.steps, numbers, params.is_cuda):
             rows = torch.stack([torch.stack([own(step) for step in block]) for own in streams])
             rows = rows.to(self.device, non_blocking=True)
-            draws = [
-                [
-                    self._draw(rows.shape[-1], generator(learner.seed, "augment", step))
-                    for step in block
-                ]
-                for learner in learners
-            ]
-            images = augmented(draws, self.images[rows])
+            seeds = [learner.seed for learner in learners]
+            images = augmented(self.config.augmentation, seeds, block, self.images[rows])
             rates = [self.config.learning_rate] * len(block)
             params, _, losses = self.student.descend(
                 params, still, images, self.logits[rows], rates
@@ -178,10 +172,8 @@ class School:
     def _batch(self, rows: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augmented images [B, c, H, W] and label logits [B, K] of the training rows [B]."""
         rows = rows.to(self.device, non_blocking=True)
-        return self._draw(len(rows), draw)(self.images[rows]), self.logits[rows]
-
-    def _draw(self, batch: int, draw: torch.Generator) -> Augmentation:
-        return draw_augmentation(self.config.augmentation, batch, draw)
+        augment = draw_augmentation(self.config.augmentation, len(rows), draw)
+        return augment(self.images[rows]), self.logits[rows]
 
     def report(self, params: Tensor) -> dict[str, float | None]:
         """Accuracy on the splits that teachers never see (None for an empty split)."""
