@@ -37,13 +37,13 @@ def test_tf32_is_refused_on_a_cpu() -> None:
 @pytest.mark.parametrize(
     ("has", "expected"),
     [
-        ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
-        ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
+        ({"avx512_bf16": True, "amx_bf16": False}, "float32"),
+        ({"avx512_bf16": True, "amx_bf16": True}, "bfloat16"),
         ({"avx512_bf16": False, "amx_bf16": False, "avx2": True}, "float32"),
         ({"architecture": "aarch64"}, "float32"),
     ],
 )
-def test_auto_is_bfloat16_where_a_cpu_has_arithmetic_for_it(
+def test_auto_is_bfloat16_where_a_cpu_has_amx(
     has: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
