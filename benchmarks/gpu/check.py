@@ -91,9 +91,11 @@ def trained(
 ) -> float:
     """How far apart two students end that begin alike, as a share of the way.
 
-    Six steps: a run of four and one of two, which are recorded in the second turn.
+    Six steps: a run of four and one of two, which are recorded in the second turn. Rates are others
+    in every turn.
     """
-    protocol = Protocol(learning_rate=0.01, epochs=3, batch=BATCH, augmentation=STRATEGY)
+    rate = 0.01 / (turn + 1)
+    protocol = Protocol(learning_rate=rate, epochs=3, batch=BATCH, augmentation=STRATEGY)
     segment = random_problem(place, network, BATCH, 1, seed=turn).segment
     sets, seeds = [(segment.images, segment.logits)] * sides, range(turn, turn + sides)
     begun = torch.stack([network.initial(generator(seed, "initial")) for seed in seeds])

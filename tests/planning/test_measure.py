@@ -79,7 +79,7 @@ def test_the_quickest_of_two_repeats_is_never_above_their_median(
 ) -> None:
     bench = Bench(order_of())
     monkeypatch.setattr(bench, "repeated", lambda *_: [1000.0])
-    seconds, quickest, *_ = bench.take(lambda _: None, "gradient", 1)
+    seconds, quickest, *_ = bench.take(lambda _: None, "gradient", 1, 1)
     assert quickest < 1 < seconds < 1000
 
 
@@ -99,13 +99,30 @@ def test_where_calls_are_recorded_compiling_and_recording_count_as_the_first(
     bench.records = True
     held = SimpleNamespace(reset=lambda: 1000, peak=lambda: 1000 + 7 * max(seen))
     monkeypatch.setattr(bench, "memory", held)
-    seconds, quickest, first, memory, _ = bench.take(call, kind, 4)
+    seconds, quickest, first, memory, _ = bench.take(call, kind, 4, most)
     assert seconds == pytest.approx(0.01)
     assert quickest == pytest.approx(0.01)
     assert first == pytest.approx(31, abs=0.1)
     assert seen[begun] >= 3
     assert begun < max(seen) <= most  # then as many steps as take a while, begun anew
     assert memory == 7 * max(seen)  # and recorded with all that they hold
+
+
+@pytest.mark.parametrize(
+    ("step", "most"),
+    [
+        (Step("match", NETWORK, 100, "flip"), 80),
+        (Step("gradient", NETWORK, 256, "flip"), 32),
+        (Step("gradient", NETWORK, 256, "flip", side=8), 8),  # 2**26 numbers: ten steps
+        (Step("gradient", NETWORK, 100_000, "flip"), 1),
+        (Step("scores", NETWORK, 256, "none"), 1),
+    ],
+)
+def test_a_gpu_takes_as_many_steps_at_once_as_in_a_run(step: Step, most: int) -> None:
+    bench = Bench(order_of(inner_steps=80))
+    assert bench.at_once(step, step.batch) == (most if step.kind == "match" else 1)
+    bench.records = True
+    assert bench.at_once(step, step.batch) == most
 
 
 def test_too_large_a_step_is_taken_on_fewer_images() -> None:

@@ -3,7 +3,7 @@
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -94,42 +94,84 @@ def test_what_cannot_be_recorded_is_said_once_and_computed(
     assert recording_failures() == 1
 
 
-def test_recordings_share_memory_that_outlives_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch cannot record into a pool again once all that was recorded into it is gone."""
-    alive: list[object] = []
-    begun: list[object] = []
+class Graphs:
+    """What PyTorch does to record: graphs, streams they are begun on, the present one."""
 
-    class Graph:
-        def __init__(self) -> None:
-            self.number = object()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.alive: list[object] = []
+        self.pools: list[str] = []
+        self.collecting: list[bool] = []
+        self.stream = "present"
+        graphs = self
 
-        def replay(self) -> None: ...
+        class Graph:
+            def __init__(self) -> None:
+                self.number = object()
 
-        def __del__(self) -> None:
-            alive.remove(self.number)
+            def replay(self) -> None: ...
+
+            def __del__(self) -> None:
+                graphs.alive.remove(self.number)
+
+        for name, value in (
+            ("CUDAGraph", Graph),
+            ("graph", self.record),
+            ("graph_pool_handle", lambda: f"pool {len(set(self.pools))}"),
+            ("current_stream", lambda device: self.stream),
+            ("set_stream", lambda stream: setattr(self, "stream", stream)),
+        ):
+            monkeypatch.setattr(torch.cuda, name, value)
+        monkeypatch.setattr(capturing, "_stream", lambda device: f"{device}'s")
+        capturing._pool.cache_clear()
 
     @contextmanager
-    def graph(made: Graph, pool: str, **_: object) -> Any:
-        assert pool == "pool"
-        assert bool(alive) or not begun
-        alive.append(made.number)
-        begun.append(made.number)
-        yield
+    def record(self, made: Any, pool: str, stream: str, **_: object) -> Any:
+        assert pool not in self.pools or self.alive
+        assert stream == "cpu's"
+        self.alive.append(made.number)
+        self.pools.append(pool)
+        self.collecting.append(gc.isenabled())
+        self.stream = stream
+        yield  # an error leaves the stream as it is, as PyTorch does
+        self.stream = "present"
 
-    for name, value in (
-        ("CUDAGraph", Graph),
-        ("graph", graph),
-        ("graph_pool_handle", lambda: "pool"),
-    ):
-        monkeypatch.setattr(torch.cuda, name, value)
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
+    yield Graphs(monkeypatch)
     capturing._pool.cache_clear()
+
+
+def record(function: Callable[..., Any]) -> capturing._Recording:
+    return capturing._record(function, [torch.ones(2)], tree_structure((0,)))
+
+
+def test_recordings_share_memory_that_outlives_them(graphs: Graphs) -> None:
+    """PyTorch cannot record into a pool again once all that was recorded into it is gone."""
     for _ in range(3):
-        recording = capturing._record(lambda x: x + 1, [torch.ones(2)], tree_structure((0,)))
+        recording = record(lambda x: x + 1)
         assert recording([torch.zeros(2)]).tolist() == [2, 2]
         del recording
         gc.collect()
-        assert len(alive) == 1
-    capturing._pool.cache_clear()
+        assert len(graphs.alive) == 1
+    assert set(graphs.pools) == {"pool 0"}
+
+
+def test_after_a_failed_recording_all_is_as_before_and_others_record(graphs: Graphs) -> None:
+    def fail(x: Tensor) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    for number in range(2):
+        kept = record(lambda x: x + 1)
+        with pytest.raises(RuntimeError, match="not permitted"):
+            record(fail)
+        assert graphs.stream == "present"
+        assert gc.isenabled()
+        assert graphs.pools[-1] == f"pool {number}"  # PyTorch refuses to begin in it again
+        del kept
+    record(lambda x: x + 1)
+    assert graphs.pools[-1] == "pool 2"
+    assert not any(graphs.collecting)  # the end of an old graph would end the recording
 
 
 @pytest.mark.usefixtures("_on_gpu")

@@ -11,6 +11,7 @@ Letters: B batch, N inner steps.
 
 import dataclasses
 import json
+import math
 import statistics
 import sys
 import time
@@ -20,7 +21,7 @@ from typing import Any
 
 import torch
 
-from datm.batches import STEPS_AT_ONCE
+from datm.batches import STEPS_AT_ONCE, training_blocks
 from datm.matching.config import Method
 from datm.planning.outline import Kind, Step
 from datm.planning.process import Memory, resident
@@ -110,7 +111,7 @@ class Bench:
         parts = self.parts[step.network]
         batch = self.affordable(step)
         inner = min(INNER_STEPS, self.order.inner_steps)
-        figures = self.take(parts.call(step, batch), step.kind, inner)
+        figures = self.take(parts.call(step, batch), step.kind, inner, self.at_once(step, batch))
         # By now the images of the step are gone; what stays is code.
         return Cost(step, batch, *figures, host=resident(trimmed=True) - self.begin)
 
@@ -144,8 +145,22 @@ class Bench:
         most = int(most) // step.side
         return step.batch if step.batch <= most else 1 << max(0, most.bit_length() - 1)
 
-    def take(self, call: Call, kind: Kind, inner: int) -> tuple[float, float, float, int, int]:
-        """(seconds, quickest, first, bytes, more) as in `Cost`; a match takes `inner` at once."""
+    def at_once(self, step: Step, batch: int) -> int:
+        """Steps of one call, at most, as a run takes them."""
+        if step.kind == "match":
+            return self.order.inner_steps
+        if step.kind == "gradient" and self.records:
+            numbers = step.side * batch * math.prod(self.order.shape)
+            return len(training_blocks(range(STEPS_AT_ONCE), numbers, on_gpu=True)[0])
+        return 1
+
+    def take(
+        self, call: Call, kind: Kind, inner: int, at_once: int
+    ) -> tuple[float, float, float, int, int]:
+        """(seconds, quickest, first, bytes, more) as in `Cost`; a match takes `inner` at once.
+
+        at_once: steps that may be taken by one call once it is known how long one takes.
+        """
         match = kind == "match"
         inner = inner if match else 1
         before = self.memory.reset()
@@ -162,8 +177,7 @@ class Bench:
             call(1)
             one = self.memory.peak() - before
             peak, more = one, max(0, (peak - one) // (inner - 1))
-        at_once = STEPS_AT_ONCE if self.records and kind == "gradient" else 1
-        taken = self.repeated(call, second / inner, self.order.inner_steps if match else at_once)
+        taken = self.repeated(call, second / inner, at_once)
         if len(taken) < 2:
             taken.append(second / inner)
         if self.records and not more:  # a recording holds the images of all its steps

@@ -133,7 +133,7 @@ class Parts:
         return images.to(self.device), logits.to(self.device)
 
     def _rows(self, batch: int) -> Tensor:
-        return torch.randperm(batch, generator=self.draw).to(self.device)
+        return torch.randperm(batch, generator=self.draw).to(self.device, non_blocking=True)
 
     @staticmethod
     def _alone_or_stacked(parts: Sequence[Tensor]) -> Tensor:

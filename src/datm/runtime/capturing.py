@@ -4,8 +4,10 @@ A student's step is some dozens of kernels of a few microseconds each, and launc
 takes the host many times as long. Recorded, they are one launch.
 """
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -35,10 +37,29 @@ def recording_failures() -> int:
     return _report.cache_info().currsize
 
 
-def _graph(graph: torch.cuda.CUDAGraph, pool: Any) -> Any:
-    """What is launched in this context becomes `graph`."""
-    # What other threads do meanwhile, such as pinning memory, is none of its business.
-    return torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Where graphs of a device are recorded. PyTorch's own is of the device that came first."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _recorded(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any) -> Iterator[None]:
+    """What is launched on `device` in this context becomes `graph`."""
+    before = torch.cuda.current_stream(device)
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()  # the end of an old graph would end the recording
+    try:
+        # What other threads do meanwhile, such as pinning memory, is none of its business.
+        with torch.cuda.graph(graph, pool, _stream(device), capture_error_mode="thread_local"):
+            yield
+    except BaseException:
+        torch.cuda.set_stream(before)  # where the recording fails, PyTorch stays on its stream
+        raise
+    finally:
+        if collects:
+            gc.enable()
 
 
 @cache
@@ -48,7 +69,7 @@ def _pool(device: torch.device) -> tuple[Any, torch.cuda.CUDAGraph]:
     PyTorch refuses to record into a pool whose recordings are all gone: one of them stays.
     """
     pool, keeper = torch.cuda.graph_pool_handle(), torch.cuda.CUDAGraph()
-    with _graph(keeper, pool):
+    with _recorded(keeper, device, pool):
         torch.zeros(1, device=device)
     return pool, keeper
 
@@ -94,7 +115,8 @@ class _Captured:
         given, form = tree_flatten(arguments)
         if self._plain or not on_gpu(given[0]):
             return self._function(*arguments)
-        key = str(form), tuple((value.shape, value.stride(), value.dtype) for value in given)
+        kinds = tuple((value.shape, value.stride(), value.dtype) for value in given)
+        key = str(form), given[0].device, kinds
         if key not in self._recordings:
             if len(self._recordings) >= MOST_RECORDINGS:
                 return self._function(*arguments)
@@ -115,7 +137,12 @@ class _Captured:
 
 def _record(function: Callable[..., Any], given: list[Tensor], form: Any) -> _Recording:
     inputs = [value.clone() for value in given]  # of the same strides where these are dense
-    graph = torch.cuda.CUDAGraph()
-    with _graph(graph, _pool(given[0].device)[0]):
-        results = function(*tree_unflatten(inputs, form))
+    graph, device = torch.cuda.CUDAGraph(), given[0].device
+    pool = _pool(device)[0]
+    try:
+        with _recorded(graph, device, pool):
+            results = function(*tree_unflatten(inputs, form))
+    except RuntimeError:
+        _pool.cache_clear()  # PyTorch takes the recording into this one for still going on
+        raise
     return _Recording(graph, inputs, results)
