@@ -121,7 +121,7 @@ class Graphs:
             ("set_stream", lambda stream: setattr(self, "stream", stream)),
         ):
             monkeypatch.setattr(torch.cuda, name, value)
-        monkeypatch.setattr(capturing, "_stream", lambda device: f"{device}'s")
+        monkeypatch.setattr(capturing, "stream_of", lambda device, name: f"{device}'s")
         capturing._pool.cache_clear()
 
     @contextmanager

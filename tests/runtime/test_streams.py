@@ -39,9 +39,9 @@ def main_stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
     for name, value in (("Stream", Stream), ("stream", on)):
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream.current)
-    streams._stream.cache_clear()
+    streams.stream_of.cache_clear()
     yield main
-    streams._stream.cache_clear()
+    streams.stream_of.cache_clear()
 
 
 def test_each_comes_after_what_was_before_and_before_what_comes_after(main_stream: Stream) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from datm.runtime.streams import stream_of
+
 logger = logging.getLogger("datm")
 
 MOST_RECORDINGS = 32
@@ -37,22 +39,17 @@ def recording_failures() -> int:
     return _report.cache_info().currsize
 
 
-@cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    """Where graphs of a device are recorded. PyTorch's own is of the device that came first."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
 @contextmanager
 def _recorded(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any) -> Iterator[None]:
     """What is launched on `device` in this context becomes `graph`."""
-    before = torch.cuda.current_stream(device)
+    # PyTorch's own stream for recording is of the device that came first.
+    before, own = torch.cuda.current_stream(device), stream_of(device, "recording")
     collects = gc.isenabled()
     gc.collect()
     gc.disable()  # the end of an old graph would end the recording
     try:
         # What other threads do meanwhile, such as pinning memory, is none of its business.
-        with torch.cuda.graph(graph, pool, _stream(device), capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool, own, capture_error_mode="thread_local"):
             yield
     except BaseException:
         torch.cuda.set_stream(before)  # where the recording fails, PyTorch stays on its stream

@@ -12,7 +12,7 @@ import torch
 
 
 @cache
-def _stream(device: torch.device, number: int) -> torch.cuda.Stream:
+def stream_of(device: torch.device, name: int | str) -> torch.cuda.Stream:
     """The same one at every call: its memory is used again, and libraries have their working space
     on it before anything is recorded."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -26,7 +26,7 @@ def at_once(function: Callable[..., Any], each: Sequence[Sequence[Any]]) -> list
     """
     device = each[0][0].device
     before = torch.cuda.current_stream(device)
-    streams = [_stream(device, number) for number in range(len(each))]
+    streams = [stream_of(device, number) for number in range(len(each))]
     found = []
     for stream, arguments in zip(streams, each, strict=True):
         stream.wait_stream(before)
