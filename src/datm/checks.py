@@ -13,6 +13,7 @@ from datm.distillation.initial import check_ipc, earlier_set
 from datm.distillation.segments import check_flip
 from datm.errors import InputError
 from datm.evaluation.made import CHOSEN
+from datm.formation import check_formation
 from datm.matching import last_epoch, make_distance
 from datm.networks import Network, make_network
 from datm.runtime.files import read_json
@@ -84,9 +85,10 @@ def checked_data(
         console.say(f"data: {note}")
     check_networks(recipe, data)
     if ipc is not None:
-        check_ipc(data, ipc)
+        check_ipc(data, ipc, recipe.distill.formation)
+        check_formation(recipe.distill.formation, data.shape)
     if smoke or is_smoke(out):
-        data = smoke_data(data, recipe.distill.ipc)
+        data = smoke_data(data, recipe.distill.formed)
     if ipc is not None:
         earlier_set(data, recipe.distill)
     return data

@@ -162,6 +162,21 @@ def test_distilling_keeps_parameter_vectors_and_two_states() -> None:
     assert phase_of(phases, "the update").whole == held_out + 10 * one
 
 
+def test_states_hold_what_is_stored_and_steps_what_is_formed_of_it() -> None:
+    """Four pieces an image: labels for each, and all of them enlarged, with their gradient."""
+    recipe = outline_of("cifar10-ipc10").recipe
+    outline = outline_of(replace(recipe, distill=replace(recipe.distill, formation=2)))
+    assert (outline.stored, outline.synthetic, outline.real) == (100, 400, 100)
+    costs = costs_of(outline)
+    phases = memory.distil(outline, stages(outline)["distil"], PARAMETERS, costs.activations)
+    one, formed = 4 * (100 * 3072 + 400 * 10), 4 * 400 * 3072
+    held_out = 5000 * 3072 * 4
+    steps, batch = recipe.distill.match.inner_steps, outline.match_batch
+    match = phase_of(phases, f"an inner step on {batch} images")
+    assert match.whole == held_out + 7 * one + 2 * formed + (steps + 4) * 4 * PARAMETERS
+    assert phase_of(phases, "the update").whole == held_out + 10 * one
+
+
 def test_what_goes_side_by_side_has_parameters_of_its_own() -> None:
     recipe = outline_of().recipe
     match = replace(recipe.distill.match, segments=4)

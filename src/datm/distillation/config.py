@@ -20,6 +20,12 @@ class DistillConfig:
     """
 
     ipc: int = Field(default=10, gt=0, description="images per class")
+    formation: int = Field(
+        default=1,
+        gt=0,
+        description="F: each image is cut into F x F pieces, and each piece, enlarged, is an image"
+        " to train on with a label of its own (IDC); 1: images as they are",
+    )
     match: MatchConfig = Field(default_factory=MatchConfig, description="the matching gradient")
     iterations: int = Field(default=1000, ge=0, description="updates of the distilled set")
     initial: Literal["correct", "any"] = Field(
@@ -75,6 +81,11 @@ class DistillConfig:
     validate_epochs: int = Field(default=300, gt=0, description="passes they make over the images")
     checkpoint_every: int = Field(default=50, gt=0, description="iterations between checkpoints")
     log_every: int = Field(default=1, gt=0, description="iterations between lines of metrics.jsonl")
+
+    @property
+    def formed(self) -> int:
+        """Images per class to train on: each stored one is cut into formation^2 of them."""
+        return self.ipc * self.formation**2
 
     def rate(self, iteration: int) -> float:
         """The share of the learning rates that the update after `iteration` others has."""

@@ -6,7 +6,7 @@ the mean of the logits of the teachers that are right, or of all teachers where 
 long tail leaves a class fewer images than that, they are repeated in turn. Or a set that was
 distilled before.
 
-Shapes: n images, S = K x ipc chosen ones, K classes.
+Shapes: n images, S = K x ipc x F^2 chosen ones (F: see formation.py), K classes.
 """
 
 from dataclasses import dataclass
@@ -43,23 +43,27 @@ def earlier_set(data: DataSet, config: DistillConfig) -> DistilledSet | None:
     found = DistilledSet.load(config.begin_with)
     what = f"distill.begin_with: the set in {config.begin_with} was distilled from"
     data.check_same(found.meta.get("data", {}), what)
-    if found.ipc != config.ipc:
-        raise InputError(
-            f"distill.begin_with: the set in {config.begin_with} has {found.ipc} images per class,"
-            f" distill.ipc is {config.ipc}; give one of its size."
-        )
+    theirs, ours = (found.ipc, found.formation), (config.ipc, config.formation)
+    for name, its, asked in zip(("ipc", "formation"), theirs, ours, strict=True):
+        if its != asked:
+            words = f"{its} images per class" if name == "ipc" else f"the formation {its}"
+            raise InputError(
+                f"distill.begin_with: the set in {config.begin_with} has {words},"
+                f" distill.{name} is {asked}; give one like it."
+            )
     return found
 
 
-def check_ipc(data: DataSet, ipc: int) -> None:
-    """Raises InputError where no class has `ipc` training images, or one has none at all."""
+def check_ipc(data: DataSet, ipc: int, formation: int = 1) -> None:
+    """Raises InputError where no class has the training images for it, or one has none at all."""
     counts = torch.bincount(data.train.labels, minlength=len(data.classes))
     largest, smallest = int(counts.argmax()), int(counts.argmin())
     if not counts[smallest]:
         raise InputError(f"data: class {data.classes[smallest]!r} has no training image; add some.")
-    if counts[largest] < ipc:
+    if counts[largest] < ipc * formation**2:
+        pieces = f", {formation**2} in each," if formation > 1 else ""
         raise InputError(
-            f"ipc: {ipc} images per class were asked for, but the largest class,"
+            f"ipc: {ipc} images per class{pieces} were asked for, but the largest class,"
             f" {data.classes[largest]!r}, has {int(counts[largest])} training images; lower ipc."
         )
 
@@ -91,12 +95,13 @@ def choose_initial(
 ) -> Tensor:
     """Rows [S] int64 of the training split to begin with, in class order."""
     chosen = []
+    needed = config.formed
     majority = opinion.teachers // 2 + 1
     for number, name in enumerate(data.classes):
         rows = (data.train.labels == number).nonzero().squeeze(1).cpu()
         draw = generator(seed, "initial", number)
         rows = rows[torch.randperm(len(rows), generator=draw)]
-        wanted = min(config.ipc, len(rows))
+        wanted = min(needed, len(rows))
         if config.initial == "correct":
             right = opinion.right.cpu()[rows].clamp(max=majority)
             enough = int((right == majority).sum())
@@ -106,10 +111,10 @@ def choose_initial(
                     f" correctly; {wanted - enough} others fill up its {wanted}."
                 )
             rows = rows[right.argsort(descending=True, stable=True)]
-        if wanted < config.ipc:
+        if wanted < needed:
             console.warn(
-                f"class {name!r}: has only {wanted} training images; {config.ipc - wanted} of its"
-                f" {config.ipc} begin as repeats."
+                f"class {name!r}: has only {wanted} training images; {needed - wanted} of its"
+                f" {needed} begin as repeats."
             )
-        chosen.append(rows[torch.arange(config.ipc) % len(rows)])
+        chosen.append(rows[torch.arange(needed) % len(rows)])
     return torch.cat(chosen)

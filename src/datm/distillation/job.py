@@ -1,6 +1,6 @@
 """What every iteration of a distillation needs and none changes: data, teachers, functions.
 
-Letters: S synthetic images.
+Letters: S synthetic images to train on.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from datm.distillation.initial import ask_teachers, choose_initial, earlier_set
 from datm.distillation.segments import Draw, Segments
 from datm.distillation.state import State
 from datm.evaluation.train import Protocol, train_network
+from datm.formation import by_stored, form, store
 from datm.matching import (
     Augment,
     DataLoss,
@@ -97,14 +98,14 @@ class Job:
     def begin(self, console: Console) -> State:
         """Real images with the teachers' soft labels or with hard ones; or the earlier set."""
         if self.earlier:
-            images, logits = self.earlier.images, self.earlier.logits
+            images, logits = self.earlier.stored, self.earlier.logits
             if self.config.labels == "hard":
                 classes = torch.arange(len(self.data.classes))
-                logits = hard_logits(classes.repeat_interleave(self.config.ipc), len(classes))
+                logits = hard_logits(classes.repeat_interleave(self.config.formed), len(classes))
             return State.begin(images.to(self.device), logits.to(self.device), self.config)
         opinion = ask_teachers(self.data, self.trajectories, self.network, self.runtime.compile)
         rows = choose_initial(self.data, opinion, self.config, self.seed, console).to(self.device)
-        images = self.data.transform(self.data.train.images[rows])
+        images = store(self.data.transform(self.data.train.images[rows]), self.config.formation)
         if self.config.labels == "hard":
             logits = hard_logits(self.data.train.labels[rows], len(self.data.classes))
         elif self.labels_prior is not None:
@@ -121,7 +122,7 @@ class Job:
                 self.trajectories,
                 self.network.initial,
                 self.config.match,
-                len(state.images),
+                len(state.logits),
                 len(self.data.train),
                 self.seed,
                 self.device,
@@ -135,8 +136,15 @@ class Job:
                 gradients = [self._gradient(state, some[0], some[0].augment)]
             else:
                 gradients = self._side_by_side(state, some)
-            found += zip((draw.segment for draw in some), gradients, strict=True)
+            found += zip(
+                (draw.segment for draw in some), map(self._by_stored, gradients), strict=True
+            )
         return found
+
+    def _by_stored(self, gradient: MatchGradient) -> MatchGradient:
+        """By the images as the state holds them, from that by those that students train on."""
+        images_grad = by_stored(gradient.images_grad, self.config.formation)
+        return dataclasses.replace(gradient, images_grad=images_grad)
 
     def _side_by_side(self, state: State, draws: list[Draw]) -> list[MatchGradient]:
         """Several students in one sweep, side by side."""
@@ -161,7 +169,7 @@ class Job:
             self.student,
             draw.start,
             draw.target if draw.segment else self._data_loss(draw.real),
-            state.images,
+            form(state.images, self.config.formation),
             state.logits,
             state.step_size,
             draw.batches,
@@ -192,7 +200,8 @@ class Job:
         total = 0.0
         for number in range(self.config.validate_networks):
             seed = derived_seed(self.seed, "validate", number)
-            images, logits = state.average_images, state.average_logits
+            images = form(state.average_images, self.config.formation)
+            logits = state.average_logits
             params = train_network(self.network, self.reader, images, logits, protocol, seed)
             total += self.predictor.accuracy(
                 params, *self.held_out, reference=images, by_class=self.data.validates_by_class
@@ -220,8 +229,9 @@ class Job:
             made = ("iterations", "seconds", "recipe", "teachers", "precision", "begun_with")
             known = {name: self.earlier.meta[name] for name in made if name in self.earlier.meta}
             meta["begun_with"] = {"fingerprint": self.earlier.fingerprint(), **known}
-        return DistilledSet(
-            images=state.best_images.cpu(),
+        return DistilledSet.formed(
+            stored=state.best_images.cpu(),
+            formation=self.config.formation,
             logits=state.best_logits.cpu(),
             step_size=self.config.reader_lr or float(state.best_step_size),
             classes=self.data.classes,

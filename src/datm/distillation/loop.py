@@ -24,6 +24,7 @@ from datm.distillation.job import Job
 from datm.distillation.segments import check_flip
 from datm.distillation.state import State, load_state, save_state
 from datm.errors import InputError
+from datm.formation import check_formation
 from datm.matching import MatchGradient, last_epoch, upper_epoch
 from datm.runtime.device import Runtime
 from datm.runtime.files import save_tensors, writable_folder
@@ -71,7 +72,8 @@ def distill(
 
 def check(data: DataSet, trajectories: Trajectories, config: DistillConfig) -> None:
     """Raises InputError where data, trajectories and settings do not fit together."""
-    check_ipc(data, config.ipc)
+    check_ipc(data, config.ipc, config.formation)
+    check_formation(config.formation, data.shape)
     check_flip(config.match, trajectories.augmentation)
     theirs = trajectories.manifest["data"]
     for name, ours in data.describe().items():
@@ -226,10 +228,4 @@ def initial_set(distilled: DistilledSet, folder: Path) -> DistilledSet | None:
     if not path.exists():
         return None
     tensors = load_tensors(path)
-    return replace(
-        distilled,
-        images=tensors["images"],
-        logits=tensors["logits"],
-        step_size=float(tensors["step_size"]),
-        records=[],
-    )
+    return distilled.holding(tensors["images"], tensors["logits"], float(tensors["step_size"]))

@@ -1,6 +1,6 @@
 """The state of a distillation between two iterations, and its file.
 
-Shapes: S images, c channels, H height, W width, K classes.
+Shapes: R images as they are stored, S to train on, c channels, H height, W width, K classes.
 """
 
 import json
@@ -27,7 +27,7 @@ FILE = "state.safetensors"
 class State:
     """All that the next iteration depends on. A new one is made by each update.
 
-    images [S, c, H, W], logits [S, K], step_size []: what is updated; *_velocity, *_square: the
+    images [R, c, H, W], logits [S, K], step_size []: what is updated; *_velocity, *_square: the
     optimiser's moments (see `Moments`; squares are kept by Adam only and otherwise empty);
     average_*: exponential moving averages of them, or they themselves: what is judged;
     best_*: the judged iterate with the highest validation accuracy so far.

@@ -3,8 +3,8 @@
 Whole tensors are counted from their shapes; what a step takes beside them (its activations) comes
 from measurement and is a straight line in the batch. A stage's need is that of its largest phase.
 
-Letters: P parameters, S synthetic images, K classes, D numbers in an image, N inner steps, B batch,
-n real images, E epochs, G side by side.
+Letters: P parameters, S synthetic images, R as they are stored, K classes, D numbers in an image, N
+inner steps, B batch, n real images, E epochs, G side by side.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ OPINIONS = 3  # label logits per training image while the teachers are asked: su
 VECTORS = 4  # parameter vectors of a training step: parameters, momentum, gradient, a product
 FTD_VECTORS = 2  # more at a teacher's second gradient: the first one, the perturbed parameters
 BALANCED_VECTORS = 2  # more at the balanced gradient: the other one, and its backbone part
-STATE = 4  # sets of S images in a state: the present, its momentum, the average, the best
+STATE = 4  # sets of R images in a state: the present, its momentum, the average, the best
 SQUARES = 1  # sets more in the state of a run with Adam
 UPDATING = 3  # sets more while a state is updated: new momentum, new images, a product
 ADAPTING = 2  # sets more while Adam updates it: new squares, the direction
@@ -88,7 +88,7 @@ def _teaching_vectors(outline: Outline) -> int:
 
 
 def distil(outline: Outline, work: Work, parameters: int, activations: Activations) -> list[Phase]:
-    """Distilling: the teachers' opinions, then states of S images beside an inner step."""
+    """Distilling: the teachers' opinions, then states of R images beside an inner step."""
     sizes, match = outline.sizes, outline.recipe.distill.match
     image = FLOAT * sizes.pixels
     validation, train = sizes.validation * image, sizes.train * image
@@ -97,7 +97,12 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
     states = validation + 2 * _state_bytes(outline)
     gradients = match.segments * synthetic_bytes(outline)
     asking = validation + train + OPINIONS * FLOAT * sizes.train * sizes.classes
-    held = {"scores": asking, "statistics": asking, "match": states + gradients, "gradient": states}
+    held = {
+        "scores": asking,
+        "statistics": asking,
+        "match": states + gradients + (1 + outline.at_once) * _formed_bytes(outline),
+        "gradient": states + _formed_bytes(outline),
+    }
     vectors = {"match": match.inner_steps + VECTORS}
     if match.data_share:  # the student's way is kept while it is tried on real images
         vectors["gradient"] = vectors["match"]
@@ -117,7 +122,7 @@ def distil(outline: Outline, work: Work, parameters: int, activations: Activatio
 
 
 def updating_sets(config: DistillConfig) -> int:
-    """Sets of S images that are there while a state is updated, beside the state itself."""
+    """Sets of R images that are there while a state is updated, beside the state itself."""
     adam = config.optimiser == "adam"
     moving = UPDATING + ADAPTING * adam
     averaging = UPDATING + AVERAGING + SQUARES * adam
@@ -155,7 +160,7 @@ def writing(outline: Outline) -> Phase:
     sizes = outline.sizes
     inverse = INVERTING * sizes.pixels**2 if sizes.zca else 0
     held = FLOAT * sizes.validation * sizes.pixels + 2 * _state_bytes(outline)
-    pixels = WRITING * synthetic_bytes(outline)
+    pixels = WRITING * (synthetic_bytes(outline) + _formed_bytes(outline))
     return Phase("writing the distilled set", held + pixels + inverse)
 
 
@@ -167,8 +172,15 @@ def loaded(outline: Outline) -> int:
 
 
 def synthetic_bytes(outline: Outline) -> int:
-    """Bytes of S images with their label logits."""
-    return FLOAT * outline.synthetic * (outline.sizes.pixels + outline.sizes.classes)
+    """Bytes of R images and S label logits."""
+    pixels = outline.stored * outline.sizes.pixels
+    return FLOAT * (pixels + outline.synthetic * outline.sizes.classes)
+
+
+def _formed_bytes(outline: Outline) -> int:
+    """Bytes of the S images that are formed of R, or nothing where these are the same."""
+    formed = outline.recipe.distill.formation > 1
+    return FLOAT * outline.synthetic * outline.sizes.pixels * formed
 
 
 def _state_bytes(outline: Outline) -> int:
@@ -228,6 +240,7 @@ def set_disk(outline: Outline) -> int:
     state = STATE + SQUARES * (config.optimiser == "adam")
     sets = (2 * state + 3) * synthetic_bytes(outline)
     whitening = sizes.pixels * (sizes.pixels + 1) if sizes.zca else 0  # half a matrix of float16
-    pictures = 2 * outline.synthetic * sizes.pixels  # preview.png, and those of the report
+    # preview.png, and those of the report
+    pictures = (outline.stored + outline.synthetic) * sizes.pixels
     lines = config.iterations // config.log_every * METRICS_LINE
     return sets + whitening + pictures + lines

@@ -1,6 +1,6 @@
 """What a run's cost depends on: its steps, the sizes of its data, its settings.
 
-Letters: K classes, S synthetic images, B batch, G side by side.
+Letters: K classes, S synthetic images, R as they are stored, B batch, G side by side.
 """
 
 import math
@@ -99,11 +99,16 @@ class Outline:
     @property
     def synthetic(self) -> int:
         """S."""
+        return self.recipe.distill.formed * self.sizes.classes
+
+    @property
+    def stored(self) -> int:
+        """R."""
         return self.recipe.distill.ipc * self.sizes.classes
 
     @property
     def real(self) -> int:
-        """As many real images as there are synthetic ones, or all of a smaller class."""
+        """As many real images as are stored of synthetic ones, or all of a smaller class."""
         ipc = self.recipe.distill.ipc
         return sum(min(ipc, images) for images in self.sizes.per_class)
 

@@ -2,6 +2,7 @@
 
 import textwrap
 
+from datm.distillation import DistillConfig
 from datm.planning.advice import Need
 from datm.planning.plan import Plan
 from datm.planning.units import bytes_text, span
@@ -39,7 +40,7 @@ def _facts(plan: Plan) -> str:
             f", {recipe.teach.epochs} epochs each, {recipe.teach.batch} images a step"
             * outline.made
         ),
-        "distilled": f"{outline.synthetic:,} images ({recipe.distill.ipc} per class); "
+        "distilled": f"{outline.synthetic:,} images ({_per_class(recipe.distill)}); "
         f"{recipe.distill.iterations:,} iterations of {segments} of {match.inner_steps} inner "
         f"steps on {outline.match_batch:,} images ({match.gradient} gradient)",
         "machine": f"{environment['cpu']}, {environment['cores']} cores"
@@ -49,6 +50,11 @@ def _facts(plan: Plan) -> str:
         + ("compiled" if runtime.compile else "uncompiled"),
     }
     return "\n".join(_wrapped(f"{key:<11}", text) for key, text in facts.items())
+
+
+def _per_class(config: DistillConfig) -> str:
+    pieces = f", {config.formation**2} in each" if config.formation > 1 else ""
+    return f"{config.ipc} per class{pieces}"
 
 
 def _table(plan: Plan) -> str:

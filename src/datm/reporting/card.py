@@ -53,6 +53,13 @@ def _what(meta: Mapping[str, Any]) -> str:
     source = f"the {data['train']:,} training images" if "train" in data else "the training images"
     shown = ", ".join(markdown_text(str(name)) for name in classes[:20])
     more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
+    pieces = meta.get("formation", 1) ** 2
+    formed = (
+        f"- each is {pieces} training images in one: cut into {pieces} pieces, each enlarged to"
+        f" {w} × {h} and with a label of its own, {ipc * pieces * len(classes):,} in all\n"
+        if pieces > 1
+        else ""
+    )
     return (
         f"# {markdown_text(_name(meta))}, distilled to {_count(ipc, 'image')} per class\n\n"
         f"{_count(ipc * len(classes), 'synthetic training image')} with soft labels, "
@@ -60,6 +67,7 @@ def _what(meta: Mapping[str, Any]) -> str:
         "them alone should come as near as it can to one trained on all the real data.\n\n"
         f"- images: {ipc * len(classes):,} of {w} × {h} pixels, "
         f"{_count(c, 'channel')}, {ipc:,} per class\n"
+        f"{formed}"
         f"- classes: {len(classes)} ({shown}{more})\n"
         "- labels: soft, one logit per class and image; use them as softmax probabilities\n\n"
         "![the distilled images](preview.png)"
@@ -166,6 +174,12 @@ def _limits(meta: Mapping[str, Any]) -> str:
 
 def _name(meta: Mapping[str, Any]) -> str:
     return str(meta.get("data", {}).get("name", "an unnamed data set"))
+
+
+def pieces_note(meta: Mapping[str, Any]) -> str:
+    """ " of 4 training images each", or nothing where an image is one."""
+    pieces = meta.get("formation", 1) ** 2
+    return f" of {pieces} training images each" if pieces > 1 else ""
 
 
 def _count(number: int, noun: str) -> str:

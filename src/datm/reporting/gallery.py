@@ -26,7 +26,8 @@ def images_section(run: RunFolder) -> tuple[str, str]:
         name: Sprite.of(view.pixels, across=view.shown) for name, view in views.items() if view
     }
     css = "".join(sprite.css(name) for name, sprite in sprites.items())
-    note = shown_note(run.meta["ipc"], run.distilled.shown, len(names), run.distilled.classes)
+    after = run.distilled
+    note = shown_note(after.per_class, after.shown, len(names), after.classes)
     lead = f'<p class="small">{esc(note[:1].upper() + note[1:])}.</p>' if note else ""
     if run.initial is None:
         lead += missing(

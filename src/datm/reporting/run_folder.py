@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datm.data.transform import Transform
 from datm.errors import InputError
+from datm.formation import form
 from datm.reporting.verdict import Record, main_model
 from datm.runtime.files import load_tensors, read_json, read_json_lines
 
@@ -30,7 +31,7 @@ RESULTS = (
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images to show: the first `shown` of each of the first `classes` classes.
+    """The images to show: the first `shown` of `per_class` of each of the first `classes` classes.
 
     Pixels [n, c, H, W] in [0, 1], class probabilities [n, K], n = classes * shown, in class
     order. `own` is the mean probability that soft labels give their image's class, over all S.
@@ -38,6 +39,7 @@ class Gallery:
 
     classes: int
     shown: int
+    per_class: int
     pixels: Tensor
     probabilities: Tensor
     own: Tensor
@@ -174,10 +176,11 @@ def _galleries(
 def _gallery(
     file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], transform: Transform
 ) -> Gallery:
-    k, ipc = len(meta["classes"]), int(meta["ipc"])
+    k, formation = len(meta["classes"]), int(meta.get("formation", 1))
+    ipc = int(meta["ipc"]) * formation**2
     if "images" not in tensors or "logits" not in tensors:
         raise InputError(f"{file}: holds no images and logits; distil again or remove the file.")
-    images, logits = tensors["images"], tensors["logits"].float()
+    images, logits = form(tensors["images"], formation), tensors["logits"].float()
     if len(images) != k * ipc or tuple(logits.shape) != (k * ipc, k):
         raise InputError(
             f"{file}: holds {len(images)} images and logits {tuple(logits.shape)} where "
@@ -190,6 +193,7 @@ def _gallery(
     return Gallery(
         classes=classes,
         shown=shown,
+        per_class=ipc,
         pixels=transform.inverse(images[rows]).clamp(0, 1),
         probabilities=probabilities[rows],
         own=own.mean(),

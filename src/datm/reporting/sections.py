@@ -4,7 +4,7 @@ A section whose files are missing says so. See also accuracy.py and gallery.py.
 """
 
 from datm.reporting import plots
-from datm.reporting.card import duration
+from datm.reporting.card import duration, pieces_note
 from datm.reporting.html import esc, figure, fold, missing, pairs, percent, tidy
 from datm.reporting.run_folder import RunFolder
 from datm.reporting.tables import kind_name
@@ -32,7 +32,7 @@ def header(run: RunFolder) -> str:
     facts = [str(run.data["name"])] if "name" in run.data else []
     if run.meta:
         images = run.meta["ipc"] * len(run.meta["classes"])
-        facts.append(f"{run.meta['ipc']:,} per class, {images:,} images")
+        facts.append(f"{run.meta['ipc']:,} per class, {images:,} images{pieces_note(run.meta)}")
         full = pick(run.records, "full", run.model)
         if real := full["images"] if full else run.data.get("train"):
             facts[-1] += f" in place of {real:,} ({percent(images / real)})"
