@@ -109,5 +109,6 @@ def ingredients(recipe: Recipe) -> Comparison:
         "step size's rate x 100": worth(1, distill__step_size_lr=100 * distill.step_size_lr),
         "falling rates": worth(1, distill__final_rate=0.05),
         "average of iterates": worth(1, distill__ema=0.98),
+        "four pieces an image (IDC)": worth(1, distill__formation=2),
         "half the window": worth(1, match__last_upper=max(1, match.last_upper // 2)),
     }

@@ -17,6 +17,7 @@ from datm.errors import InputError
 from datm.evaluation import EvaluateConfig
 from datm.formation import by_stored, form, store
 from datm.matching import MatchGradient
+from datm.reporting import markdown_table
 from datm.runtime.device import Runtime
 from datm.runtime.files import load_tensors, read_json, write_json
 from datm.teaching import Trajectories
@@ -117,8 +118,11 @@ def test_it_is_compared_with_as_many_real_images_as_it_stores(run: Path, digits:
     found = DistilledSet.load(run / "distilled")
     config = EvaluateConfig(epochs=2, learning_rates=(0.1,), seeds=1, baselines=("random",))
     records = evaluate(found, digits, config=config)
-    sizes = {record["what"]: (record["ipc"], record["images"]) for record in records}
-    assert sizes == {"distilled": (1, 40), "random": (1, 10)}
+    sizes = {r["what"]: (r["ipc"], r["images"], r.get("pieces")) for r in records}
+    assert sizes == {"distilled": (1, 10, 4), "random": (1, 10, None)}
+    assert records[0]["protocol"]["steps"] == records[1]["protocol"]["steps"] == 2
+    assert "| 10 × 4 | 1 |" in markdown_table(records)
+    assert "| 10 | 1 |" in markdown_table(records)
 
 
 def test_another_run_goes_on_from_it(

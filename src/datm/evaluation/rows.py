@@ -46,6 +46,8 @@ class Row:
     selection_images: Callable[[], TrainingSet]
     made: Made | None = None
     """what makes the one training set of all networks, where that takes work"""
+    pieces: int = 1
+    """images to train on that each stored one is cut into; `count` is the number of all of them"""
 
     def at(self, learning_rate: float) -> Protocol:
         return replace(self.protocol, learning_rate=learning_rate)
@@ -62,13 +64,16 @@ class Row:
     def record(self, key: str) -> Record:
         """An empty record: accuracies are fractions, one per network as it is trained.
 
+        images: as they are stored; pieces: what each is cut into to be trained on, if it is;
         per_class: for each class the mean over networks, None without images to judge by.
         """
+        pieces = {"pieces": self.pieces} if self.pieces > 1 else {}
         return {
             "what": self.what,
             "model": self.model,
             "ipc": self.ipc,
-            "images": self.count,
+            "images": self.count // self.pieces,
+            **pieces,
             "accuracies": [],
             "mean": None,
             "std": None,
@@ -100,6 +105,7 @@ def distilled_row(
         (distilled.step_size,),
         images,
         images,
+        pieces=distilled.formation**2,
     )
 
 
