@@ -46,7 +46,7 @@ def test_every_recipe_fits_together(name: str) -> None:
         make_network(model, shape, classes)
     assert network.layout.total > 1000
     assert last_epoch(made) <= made.teach.epochs
-    assert made.distill.match.batch <= classes * made.distill.ipc
+    assert made.distill.match.batch <= classes * made.distill.formed
     assert made.distill.match.expansion < made.distill.iterations
     assert made.distill.validate_every <= made.distill.iterations
     assert made.data.image_size in (None, shape[1:])

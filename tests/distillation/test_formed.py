@@ -160,8 +160,8 @@ def test_card_and_picture_tell_of_the_pieces(run: Path) -> None:
 
     text = (run / "distilled" / "README.md").read_text()
     assert "- images: 10 of 8 × 8 pixels, 1 channel, 1 per class" in text
-    assert "- each is 4 training images in one: cut into 4 pieces" in text
-    assert "40 in all" in text
+    assert "- each is 4 training images in one: cut into 2 by 2 pieces, row by row" in text
+    assert "enlarged to 8 × 8 (bilinear) and have a label each; 40 in all" in text
     plain = (run / "distilled" / "preview.png").with_name("plain.png")
     from datm.reporting import preview_png
 

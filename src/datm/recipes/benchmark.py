@@ -86,7 +86,7 @@ class Benchmark:
         images = self.images * (1 - recipe.data.validation) * teach.epochs * teach.teachers
         teaching = gradients * TRAINED * self.forward_gflop * images
         disk = teach.teachers * (teach.epochs + 1) * self.parameters * 4
-        batch = min(distill.match.batch, self.classes * distill.ipc)
+        batch = min(distill.match.batch, self.classes * distill.formed)
         iteration = MATCHED * self.forward_gflop * distill.match.inner_steps * batch
         return (
             f"{teaching / 1e6:.3g} PFLOP and {disk / 1e9:.1f} GB of teachers (one set serves every"

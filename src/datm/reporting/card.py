@@ -53,11 +53,12 @@ def _what(meta: Mapping[str, Any]) -> str:
     source = f"the {data['train']:,} training images" if "train" in data else "the training images"
     shown = ", ".join(markdown_text(str(name)) for name in classes[:20])
     more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-    pieces = meta.get("formation", 1) ** 2
+    cut = meta.get("formation", 1)
     formed = (
-        f"- each is {pieces} training images in one: cut into {pieces} pieces, each enlarged to"
-        f" {w} × {h} and with a label of its own, {ipc * pieces * len(classes):,} in all\n"
-        if pieces > 1
+        f"- each is {cut**2} training images in one: cut into {cut} by {cut} pieces, row by row, "
+        f"which are enlarged to {w} × {h} (bilinear) and have a label each; "
+        f"{ipc * cut**2 * len(classes):,} in all\n"
+        if cut > 1
         else ""
     )
     return (
