@@ -18,6 +18,7 @@ from datm.recipes import (
     li2024pad,
     longtail,
     medical,
+    short,
 )
 from datm.recipes.recipe import Entry, Recipe
 
@@ -25,6 +26,7 @@ __all__ = ["RECIPES", "Entry", "Recipe", "recipe"]
 
 FAMILIES = (
     digits,
+    short,
     guo2024datm,
     medical,
     imagenet,
