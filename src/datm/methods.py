@@ -1,9 +1,9 @@
 """The published methods, each as settings of the one machine, laid over any recipe.
 
 A method decides what is matched, how teachers are trained and what becomes of the labels. It keeps
-the recipe's data, network, budget, learning rates and the last epoch that segments start at, so
-that methods laid over one recipe differ in nothing else. `mtt-cifar10-ipc10` and the like are the
-published settings of a method in full.
+the recipe's data, network, budget, formation, learning rates and the last epoch that segments start
+at, so that methods laid over one recipe differ in nothing else. `mtt-cifar10-ipc10` and the like
+are the published settings of a method in full.
 
 The methods are those published for balanced data. What a recipe has for long-tailed data
 (weights of the last layer, correction by the class shares, a balanced classifier) is off under
