@@ -18,7 +18,8 @@ FOLDERS = sorted(path for path in (ROOT / "examples/distilled").iterdir() if pat
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_set_is_whole_and_its_card_is_its_own(folder: Path) -> None:
     distilled = DistilledSet.load(folder)
-    assert len(distilled) == distilled.ipc * len(distilled.classes)
+    assert len(distilled.stored) == distilled.ipc * len(distilled.classes)
+    assert len(distilled) == len(distilled.stored) * distilled.formation**2
     pixels = distilled.pixels()
     assert pixels.shape == distilled.images.shape
     assert 0 <= pixels.min() < pixels.max() <= 1
