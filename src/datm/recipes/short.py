@@ -1,4 +1,4 @@
-"""CIFAR-10 on a small budget: an hour or two on two CPU cores, minutes on a GPU.
+"""CIFAR-10 on a small budget: an hour or two on two CPU cores.
 
 Few teachers at twice the papers' learning rate, so that a segment of one epoch goes about as far as
 the papers' two; early segments only, falling rates, and several images in each stored one (see
@@ -57,12 +57,14 @@ ENTRIES = (
         1,
         "55.0 ± 0.7",
         "all real data 73.8 (6 epochs)",
-        "25 min of teachers on two cores, 30 min on one (Xeon with AMX, 2026-11-29)",
+        "29 min of teachers on two cores, 29 min and 7 of evaluation on one (Xeon with AMX, other"
+        " work beside it, 2026-11-29)",
     ),
     _entry(
         10,
         "63.6 ± 0.1",
         "all real data 73.8 (6 epochs)",
-        "25 min of teachers on two cores, 30 min on one (Xeon with AMX, 2026-11-29)",
+        "29 min of teachers on two cores, 38 min and 22 of evaluation on one (Xeon with AMX, other"
+        " work beside it, 2026-11-29)",
     ),
 )
