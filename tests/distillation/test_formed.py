@@ -3,11 +3,13 @@
 Letters: R stored images, S images to train on, K classes.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from datm import evaluate
 from datm.data import DataSet
@@ -112,6 +114,18 @@ def test_stopped_and_side_by_side_it_ends_the_same(
     alone, beside = (load_tensors(folder / name) for folder in (run, tmp_path / "beside"))
     for key in alone:
         torch.testing.assert_close(alone[key], beside[key], rtol=2e-3, atol=1e-3)
+
+
+def test_a_checkpoint_from_before_there_were_pieces_is_continued(
+    digits: DataSet, teachers: Trajectories, tmp_path: Path
+) -> None:
+    """Its description has no such field: it is that of images as they are."""
+    distill(digits, teachers, replace(DISTILL, iterations=2), out=tmp_path)
+    with safe_open(tmp_path / "checkpoint" / "state.safetensors", framework="pt") as file:
+        identity = json.loads(file.metadata()["identity"])
+    assert "formation" not in identity["distill"]
+    with pytest.raises(InputError, match=r"belongs to another distillation \(.*formation"):
+        distill(digits, teachers, replace(DISTILL, formation=2), out=tmp_path)
 
 
 def test_it_is_compared_with_as_many_real_images_as_it_stores(run: Path, digits: DataSet) -> None:

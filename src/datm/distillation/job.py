@@ -81,6 +81,9 @@ class Job:
         for name in ("iterations", "checkpoint_every", "log_every"):
             if name != "iterations" or self.config.extends:
                 del plain[name]
+        # Checkpoints that are older than this field are those of images as they are.
+        if self.config.formation == 1:
+            del plain["formation"]
         if self.earlier:
             plain["begin_with"] = self.earlier.fingerprint()
         manifest = self.trajectories.manifest
