@@ -7,7 +7,7 @@ from datm.reporting.card import duration
 from datm.reporting.html import esc, figure, flat, missing, table
 from datm.reporting.per_class import per_class_figure
 from datm.reporting.run_folder import RunFolder
-from datm.reporting.tables import BALANCED, balanced, has_balanced, images, in_order, kind_name
+from datm.reporting.tables import BALANCED, balanced, count, has_balanced, in_order, kind_name
 from datm.reporting.verdict import (
     Record,
     accuracy,
@@ -91,7 +91,7 @@ def records_table(records: Sequence[Record]) -> str:
             f"<b>{accuracy(r)}</b>",
             _dots(r, low, high),
             *(balanced(r) for _ in even),
-            images(r),
+            count(r),
             "all" if ipc is None else f"{ipc:,}",
             _protocol(r),
         )

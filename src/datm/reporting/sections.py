@@ -7,7 +7,7 @@ from datm.reporting import plots
 from datm.reporting.card import duration, pieces_note
 from datm.reporting.html import esc, figure, fold, missing, pairs, percent, tidy
 from datm.reporting.run_folder import RunFolder
-from datm.reporting.tables import images, kind_name
+from datm.reporting.tables import count, kind_name
 from datm.reporting.verdict import (
     Record,
     Verdict,
@@ -82,7 +82,7 @@ def _tiles(run: RunFolder, model: str | None) -> str:
                 f'<div class="tile {what}"><span>{esc(kind_name(what))}</span>'
                 f"<b>{100 * record['mean']:.1f}<small> %</small></b>"
                 f"<span>{tidy(_spread(record))}</span>"
-                f"<span>{images(record)} images</span></div>"
+                f"<span>{count(record)} images</span></div>"
             )
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 

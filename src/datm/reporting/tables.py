@@ -47,7 +47,7 @@ def has_balanced(records: Sequence[Record]) -> bool:
     return any(record.get("balanced") is not None for record in records)
 
 
-def images(record: Record) -> str:
+def count(record: Record) -> str:
     """ "100", or "100 × 4" where each of them is cut into four to be trained on."""
     pieces = record.get("pieces", 1)
     return f"{record['images']:,}" + (f" × {pieces}" if pieces > 1 else "")
@@ -66,7 +66,7 @@ def cells(record: Record, names: Sequence[str] = HEAD) -> tuple[str, ...]:
     return (
         kind_name(record["what"]),
         str(record["model"]),
-        images(record),
+        count(record),
         "all" if per_class is None else f"{per_class:,}",
         accuracy(record),
         str(len(record["accuracies"])),
