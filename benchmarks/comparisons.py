@@ -89,7 +89,11 @@ def ingredients(recipe: Recipe) -> Comparison:
         "4 segments per update": worth(4, match__segments=4),
         "half the inner steps": worth(0.5, match__inner_steps=n // 2),
         "twice the inner steps": worth(2, match__inner_steps=2 * n),
+        "five times the inner steps": worth(5, match__inner_steps=5 * n),
         "segments twice as long": worth(2, match__inner_steps=2 * n, match__teacher_epochs=2 * m),
+        "segments five times as long": worth(
+            5, match__inner_steps=5 * n, match__teacher_epochs=5 * m
+        ),
         "nearest step (ATT)": worth(1, match__nearest="true"),
         "quarter of the parameters skipped (EDF)": worth(1, match__skip_lowest=0.25),
         "first quarter of the parameters skipped (PAD)": worth(1, match__skip_depth=0.25),

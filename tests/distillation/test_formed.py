@@ -19,7 +19,7 @@ from datm.errors import InputError
 from datm.evaluation import EvaluateConfig
 from datm.formation import by_stored, form, store
 from datm.matching import MatchGradient
-from datm.reporting import markdown_table
+from datm.reporting import markdown_table, run_folder
 from datm.runtime.device import Runtime
 from datm.runtime.files import load_tensors, read_json, write_json
 from datm.teaching import Trajectories
@@ -185,3 +185,22 @@ def test_card_and_picture_tell_of_the_pieces(run: Path) -> None:
         assert one.size == other.size
         assert one.tobytes() == other.tobytes()
     plain.unlink()
+
+
+def test_a_report_forms_only_what_it_shows(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of four pieces a class, of four of ten classes; after and before distillation."""
+    formed = []
+
+    def counted(stored: torch.Tensor, formation: int) -> torch.Tensor:
+        formed.append(len(stored))
+        return form(stored, formation)
+
+    monkeypatch.setattr(run_folder, "CARDS", 4)
+    monkeypatch.setattr(run_folder, "form", counted)
+    found = run_folder.read_run(run)
+    gallery, whole = found.distilled, DistilledSet.load(run / "distilled")
+    assert gallery is not None
+    assert (gallery.classes, gallery.shown, gallery.per_class) == (4, 1, 4)
+    torch.testing.assert_close(gallery.pixels, whole.pixels()[[0, 4, 8, 12]])
+    torch.testing.assert_close(gallery.probabilities, whole.logits[[0, 4, 8, 12]].softmax(1))
+    assert formed == [4, 4]

@@ -3,6 +3,7 @@
 Shapes: S distilled images, K classes, c channels, H height, W width, n images shown.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -177,16 +178,20 @@ def _gallery(
     file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], transform: Transform
 ) -> Gallery:
     k, formation = len(meta["classes"]), int(meta.get("formation", 1))
-    ipc = int(meta["ipc"]) * formation**2
+    pieces = formation**2
+    ipc = int(meta["ipc"]) * pieces
     if "images" not in tensors or "logits" not in tensors:
         raise InputError(f"{file}: holds no images and logits; distil again or remove the file.")
-    images, logits = form(tensors["images"], formation), tensors["logits"].float()
-    if len(images) != k * ipc or tuple(logits.shape) != (k * ipc, k):
+    stored, logits = tensors["images"], tensors["logits"].float()
+    if len(stored) * pieces != k * ipc or tuple(logits.shape) != (k * ipc, k):
         raise InputError(
-            f"{file}: holds {len(images)} images and logits {tuple(logits.shape)} where "
+            f"{file}: holds {len(stored) * pieces} images and logits {tuple(logits.shape)} where "
             f"distilled.json says {k} classes of {ipc}; restore the file or distil again."
         )
-    classes, shown = how_many(k, ipc, images[0].numel())
+    classes, shown = how_many(k, ipc, stored[0].numel())
+    # Formed are only the images that are shown: all of a large set take gigabytes.
+    needed = stored.unflatten(0, (k, -1))[:classes, : math.ceil(shown / pieces)].flatten(0, 1)
+    images = form(needed, formation).unflatten(0, (classes, -1))[:, :shown].flatten(0, 1)
     rows = (torch.arange(classes)[:, None] * ipc + torch.arange(shown)).flatten()
     probabilities = logits.softmax(dim=1)
     own = probabilities[torch.arange(k * ipc), torch.arange(k).repeat_interleave(ipc)]
@@ -194,7 +199,7 @@ def _gallery(
         classes=classes,
         shown=shown,
         per_class=ipc,
-        pixels=transform.inverse(images[rows]).clamp(0, 1),
+        pixels=transform.inverse(images).clamp(0, 1),
         probabilities=probabilities[rows],
         own=own.mean(),
     )
