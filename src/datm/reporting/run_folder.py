@@ -190,8 +190,9 @@ def _gallery(
         )
     classes, shown = how_many(k, ipc, stored[0].numel())
     # Formed are only the images that are shown: all of a large set take gigabytes.
-    needed = stored.unflatten(0, (k, -1))[:classes, : math.ceil(shown / pieces)].flatten(0, 1)
-    images = form(needed, formation).unflatten(0, (classes, -1))[:, :shown].flatten(0, 1)
+    shape = stored.shape[1:]
+    needed = stored.view(k, -1, *shape)[:classes, : math.ceil(shown / pieces)].flatten(0, 1)
+    images = form(needed, formation).view(classes, -1, *shape)[:, :shown].flatten(0, 1)
     rows = (torch.arange(classes)[:, None] * ipc + torch.arange(shown)).flatten()
     probabilities = logits.softmax(dim=1)
     own = probabilities[torch.arange(k * ipc), torch.arange(k).repeat_interleave(ipc)]
