@@ -275,6 +275,9 @@ def test_a_run_in_stages_ends_in_the_table_and_the_report(
     assert any(line.startswith("distilled ") for line in lines)
     assert any(line.startswith(("Lossless here", "Not lossless here")) for line in lines)
     assert lines[-1] == "Report: runs/mine/report.html"
+    assert main(["evaluate", "runs/mine", "--evaluate.seeds", "2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Run folder: runs/mine (`datm report runs/mine` brings its report up to date)"
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------

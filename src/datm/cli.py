@@ -141,7 +141,7 @@ def _run(command: str, options: argparse.Namespace, overrides: dict[str, str]) -
             distilled=getattr(options, "distilled", None),
             stages=[stage for stage in pipeline.STAGES if command in ("run", stage)],
         )
-    print(results_text(out))
+    print(results_text(out, reported=command == "run"))
     return 0
 
 

@@ -92,8 +92,11 @@ def recipes_text(name: str | None = None) -> str:
     return recipe_text(name) if name in RECIPES else recipes_table(name or "")
 
 
-def results_text(out: Path) -> str:
-    """The results of a run folder: the table, the verdict, and where the report is."""
+def results_text(out: Path, reported: bool = True) -> str:
+    """The results of a run folder: the table, the verdict, and where the report is.
+
+    `reported`: whether a report that is there tells of these results, not of earlier ones.
+    """
     environment = out / "environment.json"
     smoke = environment.is_file() and bool(read_json(environment).get("smoke"))
     parts = []
@@ -106,5 +109,10 @@ def results_text(out: Path) -> str:
     if smoke:
         parts.append("A smoke run: the stages work here, the accuracies mean nothing.")
     report = out / "report.html"
-    parts.append(f"Report: {report}" if report.is_file() else f"Run folder: {out}")
+    if not report.is_file():
+        parts.append(f"Run folder: {out}")
+    elif reported:
+        parts.append(f"Report: {report}")
+    else:
+        parts.append(f"Run folder: {out} (`datm report {out}` brings its report up to date)")
     return "\n\n".join(parts)
