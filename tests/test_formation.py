@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datm.errors import InputError
-from datm.formation import as_pieces, by_stored, check_formation, form, store
+from datm.formation import by_stored, check_formation, form, store
 from datm.runtime.seeds import generator
 
 
@@ -81,13 +81,6 @@ def test_real_images_are_averaged_into_their_places(formation: int) -> None:
         torch.testing.assert_close(piece, blocks)
     even = random(2 * formation**2, 3, 1, 1).expand(-1, -1, 8, 8)
     torch.testing.assert_close(form(store(even, formation), formation), even)
-
-
-@pytest.mark.parametrize("formation", [1, 2, 4])
-def test_as_pieces_images_are_what_is_formed_of_them(formation: int) -> None:
-    images = random(2 * formation**2, 3, 8, 16)
-    expected = form(store(images, formation), formation)
-    torch.testing.assert_close(as_pieces(images, formation), expected)
 
 
 def test_pieces_must_be_equal() -> None:

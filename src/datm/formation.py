@@ -32,7 +32,7 @@ def form(stored: Tensor, formation: int) -> Tensor:
     h, w = height // formation, width // formation
     grid = stored.reshape(r, c, formation, h, formation, w)
     pieces = grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, c, h, w)
-    return _enlarged(pieces, height, width)
+    return functional.interpolate(pieces, (height, width), mode="bilinear", align_corners=False)
 
 
 def by_stored(gradient: Tensor, formation: int) -> Tensor:
@@ -48,22 +48,7 @@ def store(images: Tensor, formation: int) -> Tensor:
     """[S, c, H, W] -> [R, c, H, W]: F^2 images at a time, made smaller by averaging, in one."""
     if formation == 1:
         return images
-    pieces = _smaller(images, formation)
+    pieces = functional.avg_pool2d(images, formation)
     c, h, w = pieces.shape[1:]
     grid = pieces.view(-1, formation, formation, c, h, w).permute(0, 3, 1, 4, 2, 5)
     return grid.reshape(-1, c, formation * h, formation * w)
-
-
-def as_pieces(images: Tensor, formation: int) -> Tensor:
-    """[n, c, H, W] -> the same shape: each image as networks see it when it is a piece."""
-    if formation == 1:
-        return images
-    return _enlarged(_smaller(images, formation), *images.shape[2:])
-
-
-def _smaller(images: Tensor, formation: int) -> Tensor:
-    return functional.avg_pool2d(images, formation)
-
-
-def _enlarged(pieces: Tensor, height: int, width: int) -> Tensor:
-    return functional.interpolate(pieces, (height, width), mode="bilinear", align_corners=False)

@@ -2,11 +2,11 @@
 
 Rule: of each class, random images that more than half of the teachers classify correctly at their
 last epoch. A class with too few is filled up with those that most teachers get right. The label is
-the mean of the logits of the teachers that are right, or of all teachers where none is. Images that
-become pieces (see formation.py) are judged as pieces. Where a long tail leaves a class fewer images
-than that, they are repeated in turn. Or a set that was distilled before.
+the mean of the logits of the teachers that are right, or of all teachers where none is. Where a
+long tail leaves a class fewer images than that, they are repeated in turn. Or a set that was
+distilled before.
 
-Shapes: n images, S = K x ipc x F^2 chosen ones, K classes.
+Shapes: n images, S = K x ipc x F^2 chosen ones (F: see formation.py), K classes.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from datm.data import DataSet
 from datm.distillation.config import DistillConfig
 from datm.distillation.distilled_set import DistilledSet
 from datm.errors import InputError
-from datm.formation import as_pieces
 from datm.networks import Network, Predictor
 from datm.runtime.logs import Console
 from datm.runtime.seeds import generator
@@ -70,18 +69,11 @@ def check_ipc(data: DataSet, ipc: int, formation: int = 1) -> None:
 
 
 def ask_teachers(
-    data: DataSet,
-    trajectories: Trajectories,
-    network: Network,
-    compile: bool,
-    formation: int = 1,
+    data: DataSet, trajectories: Trajectories, network: Network, compile: bool
 ) -> Opinion:
-    """Every teacher's scores on the training images, reduced to an `Opinion`.
-
-    The images are seen as students will see them, as pieces.
-    """
+    """Every teacher's scores on the training images, reduced to an `Opinion`."""
     labels = data.train.labels
-    images = as_pieces(data.transform(data.train.images), formation)
+    images = data.transform(data.train.images)
     predictor = Predictor(network, compile)
     right = torch.zeros_like(labels)
     of_right = torch.zeros(len(labels), len(data.classes), device=labels.device)

@@ -106,13 +106,7 @@ class Job:
                 classes = torch.arange(len(self.data.classes))
                 logits = hard_logits(classes.repeat_interleave(self.config.formed), len(classes))
             return State.begin(images.to(self.device), logits.to(self.device), self.config)
-        opinion = ask_teachers(
-            self.data,
-            self.trajectories,
-            self.network,
-            self.runtime.compile,
-            self.config.formation,
-        )
+        opinion = ask_teachers(self.data, self.trajectories, self.network, self.runtime.compile)
         rows = choose_initial(self.data, opinion, self.config, self.seed, console).to(self.device)
         images = store(self.data.transform(self.data.train.images[rows]), self.config.formation)
         if self.config.labels == "hard":
