@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from datm import DistilledSet, Trajectories
+from datm import DistilledSet, InputError, Trajectories
 from datm.augment import Augmentations, draw_augmentation
 from datm.batches import BatchStream
 from datm.matching import Student, student_loss
@@ -133,7 +133,10 @@ def measure(options: argparse.Namespace) -> dict[int, list[Followed]]:
 
 
 def main() -> None:
-    print(table(measure(parse())))
+    try:
+        print(table(measure(parse())))
+    except InputError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

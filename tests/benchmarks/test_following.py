@@ -52,5 +52,8 @@ def test_a_run_is_measured_from_its_folder(
     assert all(0 < one.off < 1 and 0 < one.noise < 1 and one.cosine > 0 for one in found)
     with pytest.raises(SystemExit, match="ends at epoch 4, not 5"):
         following.measure(following.parse([*given, "4", *small]))
+    monkeypatch.setattr("sys.argv", ["following.py", str(tmp_path), *given[1:], "0", *small])
+    with pytest.raises(SystemExit, match="no distilled set"):
+        following.main()
     with pytest.raises(SystemExit):
         following.parse([*given, "0", *small, "--students", "1"])
