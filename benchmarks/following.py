@@ -2,13 +2,13 @@
 
     python benchmarks/following.py RUN/distilled TRAJECTORIES --epochs 0 5 10 --step_size 0.028
 
-From every start epoch of every teacher several students are trained on the set, each with batches
+From every start epoch of a few teachers several students are trained on the set, each with batches
 and augmentations of its own. Their matching loss (Cazenavette 2022, eq. 2) is what they differ by,
 the noise, and what their mean is off by. Teachers that the set was not distilled from show whether
 it knows only its own. The step size is the learned one, which the run's metrics name: the set's own
 is for readers. Ends in a markdown table, the mean over the teachers.
 
-Shapes: P parameters, N inner steps, B batch, S synthetic images.
+Shapes: P parameters, N inner steps, B batch.
 """
 
 import argparse
@@ -72,11 +72,8 @@ def train(
         draw = generator(options.seed, "augment", number)
         draws = [draw_augmentation(augmentation, stream.batch, draw) for _ in steps]
         batches, augment = stream.stack(steps), Augmentations.of(draws)
-        params = start
-        for step, rows in enumerate(batches):
-            images, logits = augment(step, of.images[rows]), of.logits[rows]
-            params = params - step_size * student.gradient(params, images, logits)[0]
-        ends.append(params)
+        images = augment.block(0, of.images[batches])
+        ends.append(student.advance(start, images, of.logits[batches], step_size)[-1])
     return torch.stack(ends)
 
 
