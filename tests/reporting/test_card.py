@@ -48,6 +48,13 @@ def test_what_was_optimised_is_told(tmp_path):
     assert "1,200 iterations and 1.5 h, by matching" in card(tmp_path, [], **more)
 
 
+def test_every_run_that_a_set_was_made_in_is_told(tmp_path):
+    first = {"iterations": 1200, "seconds": 5400.0, "recipe": {}}
+    second = {"iterations": 400, "seconds": 7200.0, "recipe": {}, "begun_with": first}
+    text = card(tmp_path, [], begun_with=second)
+    assert text.index("400 iterations and 2.0 h") < text.index("1,200 iterations and 1.5 h")
+
+
 def test_an_unevaluated_set_says_so(tmp_path):
     assert "Not evaluated yet." in card(tmp_path, [])
 

@@ -111,12 +111,14 @@ def _measured(meta: Mapping[str, Any], records: Sequence[Record]) -> str:
 
 def _made(meta: Mapping[str, Any]) -> str:
     facts = _objectives(meta)
-    if earlier := meta.get("begun_with"):
+    place, earlier = "begun_with", meta.get("begun_with")
+    while earlier:
         facts.append(
             f"begun with a set that was distilled before, in {earlier['iterations']:,} iterations"
             f" and {duration(earlier['seconds'])}, {' and '.join(_objectives(earlier))}; its"
-            " settings: `begun_with` in `distilled.json`"
+            f" settings: `{place}` in `distilled.json`"
         )
+        place, earlier = f"{place}.begun_with", earlier.get("begun_with")
     facts += [
         f"matching network: `{meta['network']}`",
         f"training space: {meta['transform']}",
